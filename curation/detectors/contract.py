@@ -1,0 +1,125 @@
+"""What a detector gets (`Inputs`), what it gives back (`issue_table`), and how it is listed (`Detector`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is kept of (N, K) out-of-fold probabilities in memory: a few 1-D arrays, whatever K is.
+
+    self_confidence : (N,) float32 in [0, 1], probability of the given label
+    top_class : (N, T) int32, the T most probable classes, most probable first; T = min(4, K)
+    top_prob : (N, T) float32, their probabilities
+    margin : (N,) float32, mean training margin: logit of the given label minus the best other, averaged over the
+        epochs after warm-up and the folds in which the sample was trained on; low = suspicious, NaN = not measured
+    judged : (N,) bool, False where no model that could know the label has judged the sample (a class that lives in one
+        fold only)
+    """
+
+    self_confidence: np.ndarray
+    top_class: np.ndarray
+    top_prob: np.ndarray
+    margin: np.ndarray
+    judged: np.ndarray
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a detector may look at; what a run does not have is None, and detectors that need it are skipped.
+
+    The first N rows of everything are aligned: row i of `samples` is row i of each array. `samples` has only readable
+    pictures; `unreadable` has the others.
+
+    samples : (N rows) SAMPLE_COLUMNS plus the raw measurements of curation.pixels
+    annotation_id : (N,) str, "" where a sample has no label
+    labels : (N,) int64 class ids, -1 where a sample has no label
+    class_names : K class names; class id k is class_names[k]
+    unreadable : SAMPLE_COLUMNS rows of the files that could not be read, with `reason`
+    duplicate_pairs : verified pairs, see curation.duplicates; columns a, b (row numbers), kind, distance, ...
+    cluster : (N,) int64, duplicate cluster of each sample; a sample without duplicates has a cluster of its own
+    pred_probs : (N, K) out-of-fold probabilities, possibly a memory map: read it in blocks, or use `statistics`
+    embeddings : (N, D) float32
+    neighbours : (N, k) int64 row numbers of the nearest neighbours, nearest first, -1 = none; never a duplicate
+    neighbour_distances : (N, k) float32, cosine distance in [0, 2]
+    """
+
+    samples: pd.DataFrame
+    annotation_id: np.ndarray
+    labels: np.ndarray
+    class_names: Sequence[str]
+    unreadable: pd.DataFrame
+    duplicate_pairs: pd.DataFrame | None = None
+    cluster: np.ndarray | None = None
+    fold: np.ndarray | None = None
+    statistics: Statistics | None = None
+    pred_probs: np.ndarray | None = None
+    embeddings: np.ndarray | None = None
+    neighbours: np.ndarray | None = None
+    neighbour_distances: np.ndarray | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One kind of issue.
+
+    name : as it stands in the `issue` column
+    needs : names of the `Inputs` fields that must not be None
+    find : inputs to a table made by `issue_table`
+    title : a few words for people
+    priority : place in the queue; lower comes first, whatever the score
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    find: Callable[[Inputs], pd.DataFrame]
+    title: str
+    priority: int
+
+
+def issue_table(
+    name: str,
+    inputs: Inputs,
+    rows: np.ndarray,
+    score: np.ndarray,
+    is_issue: np.ndarray,
+    evidence: Sequence[Mapping[str, Any]] | Sequence[str],
+    suggestion: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The table that every detector gives back, one row per entry of `rows` (row numbers into `inputs`).
+
+    Parameters
+    ----------
+    score : (R,) float in [0, 1], low = suspicious
+    is_issue : (R,) bool
+    evidence : R mappings (or JSON texts) with the raw measurement, its threshold and what else explains the finding
+    suggestion : R class names or actions, "" where there is nothing to suggest
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    score = np.asarray(score, dtype=np.float64)
+    assert len(rows) == len(score) == len(is_issue) == len(evidence)
+    assert np.isfinite(score).all() and (score >= 0).all() and (score <= 1).all(), name
+    names = np.asarray([*inputs.class_names, ""], dtype=object)
+    return pd.DataFrame(
+        {
+            "sample_id": pd.Series(inputs.samples["sample_id"].to_numpy()[rows], dtype="str"),
+            "annotation_id": pd.Series(np.asarray(inputs.annotation_id)[rows], dtype="str"),
+            "issue": pd.Series([name] * len(rows), dtype="str"),
+            "score": score,
+            "is_issue": np.asarray(is_issue, dtype=bool),
+            "given_label": pd.Series(names[inputs.labels[rows]], dtype="str"),
+            "suggestion": pd.Series([""] * len(rows) if suggestion is None else list(suggestion), dtype="str"),
+            "evidence": pd.Series([e if isinstance(e, str) else json.dumps(e) for e in evidence], dtype="str"),
+        },
+        columns=DETECTOR_COLUMNS,
+    )
