@@ -108,7 +108,7 @@ def issue_table(
     rows = np.asarray(rows, dtype=np.int64)
     score = np.asarray(score, dtype=np.float64)
     assert len(rows) == len(score) == len(is_issue) == len(evidence)
-    assert np.isfinite(score).all() and (score >= 0).all() and (score <= 1).all(), name
+    assert ((score >= 0) & (score <= 1)).all(), f"{name}: scores must lie in [0, 1] and not be NaN"
     names = np.asarray([*inputs.class_names, ""], dtype=object)
     return pd.DataFrame(
         {
