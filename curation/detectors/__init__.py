@@ -1,1 +1,117 @@
-"""Kinds of issue: one file each, with a `find` function and a DETECTOR record."""
+"""Kinds of issue: one file each, with a `find` function and a DETECTOR record; a new one is one line more here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from curation.detectors import (
+    conflicting_duplicate,
+    exact_duplicate,
+    image_quality,
+    label_error,
+    near_duplicate,
+    outlier,
+    split_leak,
+    unreadable,
+)
+from curation.detectors.contract import DETECTOR_COLUMNS, Detector, Inputs
+from curation.errors import NotFoundError
+from curation.progress import SILENT, Progress
+
+ISSUE_COLUMNS = [
+    "sample_id", "annotation_id", "issue", "score", "is_issue", "rank", "given_label", "suggestion", "evidence",
+]  # fmt: skip
+
+DETECTORS: dict[str, Detector] = {
+    "conflicting_duplicate": conflicting_duplicate.DETECTOR,
+    "label_error": label_error.DETECTOR,
+    "split_leak": split_leak.DETECTOR,
+    "exact_duplicate": exact_duplicate.DETECTOR,
+    "near_duplicate": near_duplicate.DETECTOR,
+    "outlier": outlier.DETECTOR,
+    "dark": image_quality.DARK,
+    "bright": image_quality.BRIGHT,
+    "blurry": image_quality.BLURRY,
+    "low_information": image_quality.LOW_INFORMATION,
+    "grey": image_quality.GREY,
+    "odd_size": image_quality.ODD_SIZE,
+    "odd_aspect_ratio": image_quality.ODD_ASPECT_RATIO,
+    "unreadable": unreadable.DETECTOR,
+}
+
+
+def find_issues(
+    inputs: Inputs,
+    names: Sequence[str] | None = None,
+    progress: Progress = SILENT,
+    detectors: Mapping[str, Detector] = DETECTORS,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Run the detectors `names` (default: all), and rank everything they found in one queue.
+
+    Returns
+    -------
+    table : columns ISSUE_COLUMNS, in rank order 1..R. Flagged rows come first, by the priority of their detector, then
+        score, then sample_id; the rows that are not flagged follow by score, those of `label_error` first.
+    skipped : name of each detector that could not run -> why
+
+    Raises
+    ------
+    NotFoundError : an unknown name; lists the known ones.
+    """
+    chosen = list(detectors) if names is None else list(dict.fromkeys(names))
+    unknown = [name for name in chosen if name not in detectors]
+    if unknown:
+        raise NotFoundError(f"There is no issue called '{unknown[0]}'. Known: {', '.join(detectors)}.")
+    skipped: dict[str, str] = {}
+    tables = []
+    with progress.stage("issues", len(chosen), "detectors") as advance:
+        for name in chosen:
+            missing = [need for need in detectors[name].needs if not _has(inputs, need)]
+            if missing:
+                skipped[name] = f"needs {' and '.join(missing)}, which this run does not have"
+            else:
+                tables.append(detectors[name].find(inputs))
+            advance(1)
+    return _ranked(tables, detectors), skipped
+
+
+def _has(inputs: Inputs, need: str) -> bool:
+    """Whether an input is there: a field of `Inputs`, a column of its `samples` (`samples.sharpness`), or labels."""
+    if need.startswith("samples."):
+        return need.removeprefix("samples.") in inputs.samples
+    if need == "labels":
+        return bool((inputs.labels >= 0).any())
+    return getattr(inputs, need) is not None
+
+
+def _ranked(tables: list[pd.DataFrame], detectors: Mapping[str, Detector]) -> pd.DataFrame:
+    """All rows in queue order, with `rank`."""
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        empty = {name: pd.Series([], dtype="str") for name in DETECTOR_COLUMNS}
+        empty |= {"score": pd.Series([], dtype="float64"), "is_issue": pd.Series([], dtype="bool")}
+        return pd.DataFrame(empty | {"rank": pd.Series([], dtype="int64")})[ISSUE_COLUMNS]
+    table = pd.concat(tables, ignore_index=True)
+    place = pd.Series({d.name: d.priority for d in detectors.values()})
+    not_flagged = ~table["is_issue"].to_numpy()
+    # Below the flags the ranking of labels goes on; whatever else a detector chose to list comes after it.
+    priority = table["issue"].map(place).to_numpy()
+    priority = np.where(not_flagged, np.where(table["issue"] == label_error.NAME, -1, priority), priority)
+    # Ties by sample_id, then by issue, so that the order never depends on that of the rows.
+    keys = pd.DataFrame(
+        {
+            "not_flagged": not_flagged,
+            "priority": priority,
+            "score": table["score"],
+            "sample_id": table["sample_id"],
+            "issue": table["issue"],
+            "annotation_id": table["annotation_id"],
+        }
+    )
+    order = keys.sort_values(list(keys.columns), kind="stable").index
+    table = table.iloc[order].reset_index(drop=True)
+    table["rank"] = np.arange(1, len(table) + 1, dtype=np.int64)
+    return table[ISSUE_COLUMNS]

@@ -106,20 +106,59 @@ def issue_table(
     suggestion : R class names or actions, "" where there is nothing to suggest
     """
     rows = np.asarray(rows, dtype=np.int64)
-    score = np.asarray(score, dtype=np.float64)
-    assert len(rows) == len(score) == len(is_issue) == len(evidence)
-    assert ((score >= 0) & (score <= 1)).all(), f"{name}: scores must lie in [0, 1] and not be NaN"
     names = np.asarray([*inputs.class_names, ""], dtype=object)
-    return pd.DataFrame(
-        {
-            "sample_id": pd.Series(inputs.samples["sample_id"].to_numpy()[rows], dtype="str"),
-            "annotation_id": pd.Series(np.asarray(inputs.annotation_id)[rows], dtype="str"),
-            "issue": pd.Series([name] * len(rows), dtype="str"),
-            "score": score,
-            "is_issue": np.asarray(is_issue, dtype=bool),
-            "given_label": pd.Series(names[inputs.labels[rows]], dtype="str"),
-            "suggestion": pd.Series([""] * len(rows) if suggestion is None else list(suggestion), dtype="str"),
-            "evidence": pd.Series([e if isinstance(e, str) else json.dumps(e) for e in evidence], dtype="str"),
-        },
-        columns=DETECTOR_COLUMNS,
+    return build_table(
+        name,
+        sample_id=inputs.samples["sample_id"].to_numpy()[rows],
+        annotation_id=np.asarray(inputs.annotation_id, dtype=object)[rows],
+        score=score,
+        is_issue=is_issue,
+        given_label=names[np.maximum(inputs.labels[rows], -1)],
+        suggestion=[""] * len(rows) if suggestion is None else suggestion,
+        evidence=evidence,
     )
+
+
+def build_table(
+    name: str,
+    *,
+    sample_id: Any,
+    annotation_id: Any,
+    score: Any,
+    is_issue: Any,
+    given_label: Any,
+    suggestion: Any,
+    evidence: Any,
+) -> pd.DataFrame:
+    """The same table from columns of R values each, for what is no row of `samples` (a file that cannot be read).
+
+    `evidence` may be a pandas Series of JSON texts, which is taken as it is.
+    """
+    score = np.asarray(score, dtype=np.float64)
+    assert len(sample_id) == len(score) == len(is_issue) == len(evidence) == len(suggestion)
+    assert ((score >= 0) & (score <= 1)).all(), f"{name}: scores must lie in [0, 1] and not be NaN"
+    if not isinstance(evidence, pd.Series):
+        evidence = [e if isinstance(e, str) else json.dumps(e, allow_nan=False) for e in evidence]
+    columns = {
+        "sample_id": _text(sample_id),
+        "annotation_id": _text(annotation_id),
+        "issue": _text(np.full(len(score), name, dtype=object)),
+        "score": score,
+        "is_issue": np.asarray(is_issue, dtype=bool),
+        "given_label": _text(given_label),
+        "suggestion": _text(suggestion),
+        "evidence": _text(evidence),
+    }
+    return pd.DataFrame(columns, columns=DETECTOR_COLUMNS)
+
+
+def label_name(inputs: Inputs, row: int) -> str:
+    """The given label of one sample, "" where it has none."""
+    label = int(inputs.labels[row])
+    return str(inputs.class_names[label]) if label >= 0 else ""
+
+
+def _text(values: Any) -> pd.Series:
+    if isinstance(values, pd.Series):
+        values = values.array
+    return pd.Series(values, dtype="str")

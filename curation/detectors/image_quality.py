@@ -1,0 +1,136 @@
+"""Pictures too dark, too bright, blurred, empty, grey among coloured ones, or of an odd size or shape.
+
+Each detector compares one measurement of curation.pixels with an absolute limit, and with the rest of the set: a
+picture is an issue when it is beyond the limit and also unusual in its set, so that night photos or X-rays are not all flagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from curation.detectors.contract import Detector, Inputs, issue_table
+from curation.detectors.outlier import robust_z
+
+# Beyond the limit and this many robust standard deviations from the median of the set ...
+UNUSUAL_Z = 3.0
+# ... or beyond the limit in a set where no more than this share of the pictures is.
+RARE_SHARE = 0.02
+# A set counts as coloured when more than this share of its pictures is.
+COLOURED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Where a measurement becomes an issue.
+
+    column : of `Inputs.samples`
+    value : the limit, in the unit of the column
+    side : "low" where values below the limit are issues, "high" where those above are
+    worst : the value at which the score is 0
+    """
+
+    column: str
+    value: float
+    side: str
+    worst: float
+
+
+LIMITS = {
+    "dark": Limit("brightness", 0.1, "low", 0.0),
+    "bright": Limit("brightness", 0.92, "high", 1.0),
+    "blurry": Limit("sharpness", 0.02, "low", 0.0),
+    "low_information": Limit("entropy", 0.3, "low", 0.0),
+}
+
+
+def find(inputs: Inputs, name: str) -> pd.DataFrame:
+    """One row per picture beyond the limit `LIMITS[name]`; score 0.5 at the limit, falling to 0 at the worst value."""
+    limit = LIMITS[name]
+    value = inputs.samples[limit.column].to_numpy(dtype=np.float64)
+    sign = 1.0 if limit.side == "low" else -1.0
+    with np.errstate(invalid="ignore"):
+        beyond = sign * value < sign * limit.value
+    z = -sign * robust_z(value)
+    unusual = (z > UNUSUAL_Z) | (beyond.mean() <= RARE_SHARE if len(value) else False)
+    rows = np.flatnonzero(beyond & unusual)
+    score = np.clip(0.5 * (value[rows] - limit.worst) / (limit.value - limit.worst), 0.0, 0.5)
+    return _table(name, inputs, rows, score, limit.column, value, limit.value)
+
+
+def find_grey(inputs: Inputs) -> pd.DataFrame:
+    """One row per picture without colour in a set where most have some; score 0.5 times saturation over its limit."""
+    limit = 0.01
+    value = inputs.samples["saturation"].to_numpy(dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        grey = value < limit
+    mixed = len(value) > 0 and np.mean(~grey) > COLOURED_SHARE
+    rows = np.flatnonzero(grey) if mixed else np.zeros(0, dtype=np.int64)
+    return _table("grey", inputs, rows, np.clip(0.5 * value[rows] / limit, 0.0, 0.5), "saturation", value, limit)
+
+
+def find_odd_size(inputs: Inputs) -> pd.DataFrame:
+    """One row per picture that is far smaller or larger than the others.
+
+    Raw measurement: square root of the number of pixels. An issue at ten times more or less than the median of the set.
+    """
+    side_px = np.sqrt(_pixels(inputs))
+    return _odd("odd_size", inputs, side_px, "side_px", 10.0)
+
+
+def find_odd_aspect_ratio(inputs: Inputs) -> pd.DataFrame:
+    """One row per picture whose width over height differs threefold from the median of the set."""
+    width = inputs.samples["width_px"].to_numpy(dtype=np.float64)
+    height = inputs.samples["height_px"].to_numpy(dtype=np.float64)
+    return _odd("odd_aspect_ratio", inputs, width / np.maximum(height, 1.0), "aspect_ratio", 3.0)
+
+
+def _odd(name: str, inputs: Inputs, value: np.ndarray, measured: str, factor: float) -> pd.DataFrame:
+    """Rows whose `value` differs from the median of the set by `factor` or more; score 0.5 at the limit, towards 0."""
+    middle = float(np.median(value)) if len(value) else 1.0
+    away = np.maximum(value, 1e-9) / max(middle, 1e-9)
+    away = np.maximum(away, 1 / away)
+    rows = np.flatnonzero(away >= factor)
+    limit = np.where(value >= middle, middle * factor, middle / factor)
+    return _table(name, inputs, rows, np.clip(0.5 * factor / away[rows], 0.0, 0.5), measured, value, limit)
+
+
+def _pixels(inputs: Inputs) -> np.ndarray:
+    samples = inputs.samples
+    return samples["width_px"].to_numpy(dtype=np.float64) * samples["height_px"].to_numpy(dtype=np.float64)
+
+
+def _table(
+    name: str,
+    inputs: Inputs,
+    rows: np.ndarray,
+    score: np.ndarray,
+    measured: str,
+    value: np.ndarray,
+    limit: float | np.ndarray,
+) -> pd.DataFrame:
+    limits = np.broadcast_to(limit, value.shape)
+    evidence = [
+        {"measured": measured, "value": round(float(value[row]), 5), "threshold": round(float(limits[row]), 5)}
+        for row in rows
+    ]
+    return issue_table(name, inputs, rows, score, np.ones(len(rows), bool), evidence)
+
+
+def _detector(name: str, column: str, title: str, search: Callable[[Inputs], pd.DataFrame]) -> Detector:
+    return Detector(name=name, needs=("samples." + column,), find=search, title=title, priority=60)
+
+
+DARK = _detector("dark", "brightness", "too dark", partial(find, name="dark"))
+BRIGHT = _detector("bright", "brightness", "too bright", partial(find, name="bright"))
+BLURRY = _detector("blurry", "sharpness", "blurred", partial(find, name="blurry"))
+LOW_INFORMATION = _detector("low_information", "entropy", "nearly empty", partial(find, name="low_information"))
+GREY = _detector("grey", "saturation", "grey among coloured pictures", find_grey)
+ODD_SIZE = _detector("odd_size", "width_px", "far larger or smaller than the others", find_odd_size)
+ODD_ASPECT_RATIO = _detector(
+    "odd_aspect_ratio", "width_px", "far wider or taller than the others", find_odd_aspect_ratio
+)

@@ -1,0 +1,76 @@
+"""The data set as a whole: how many labels are wrong, which classes suffer, which classes are mixed up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.detectors.contract import Inputs
+from curation.label_quality import cleanlab_flags
+
+# Sample ids that are named as examples of one confused pair, and the number of pairs that are listed.
+EXAMPLES = 3
+LISTED_PAIRS = 50
+
+
+def health(inputs: Inputs, issues: pd.DataFrame) -> dict[str, Any]:
+    """Label health of the data set, ready for JSON.
+
+    Returns
+    -------
+    labels : number of labelled samples
+    flagged : label errors that are flagged
+    estimated_wrong : estimate of the number of wrong labels: the sum of 1 - score over all labels
+    cleanlab_estimated_wrong : cleanlab's count on the same probabilities, None without a model
+    label_health : 1 - estimated_wrong / labels; None without a model
+    classes : per class name, labels, flagged, estimated_wrong, label_health; worst health first
+    confused : [given, suggested, count] of the flagged labels, most frequent first
+    examples : up to three sample ids for each line of `confused`
+    """
+    known = inputs.labels >= 0
+    count = int(known.sum())
+    rows = issues[issues["issue"] == "label_error"]
+    if inputs.statistics is None or rows.empty:
+        return {
+            "labels": count, "flagged": 0, "estimated_wrong": None, "cleanlab_estimated_wrong": None,
+            "label_health": None, "classes": [], "confused": [], "examples": [],
+        }  # fmt: skip
+    wrong = rows.assign(wrong=1.0 - rows["score"])
+    by_class = wrong.groupby("given_label", sort=True).agg(
+        labels=("wrong", "size"), flagged=("is_issue", "sum"), estimated_wrong=("wrong", "sum")
+    )
+    by_class["label_health"] = 1 - by_class["estimated_wrong"] / by_class["labels"]
+    by_class = by_class.sort_values(["label_health", "estimated_wrong"], ascending=[True, False], kind="stable")
+    estimated = float(wrong["wrong"].sum())
+    flags = cleanlab_flags(inputs.statistics, inputs.labels, len(inputs.class_names))
+    pairs, examples = confused_pairs(rows[rows["is_issue"]])
+    return {
+        "labels": count,
+        "flagged": int(rows["is_issue"].sum()),
+        "estimated_wrong": round(estimated),
+        "cleanlab_estimated_wrong": int(np.sum(flags)),
+        "label_health": round(1 - estimated / count, 4),
+        "classes": [
+            {
+                "name": str(line.Index),
+                "labels": int(line.labels),
+                "flagged": int(line.flagged),
+                "estimated_wrong": round(float(line.estimated_wrong), 1),
+                "label_health": round(float(line.label_health), 4),
+            }
+            for line in by_class.itertuples()
+        ],
+        "confused": pairs,
+        "examples": examples,
+    }
+
+
+def confused_pairs(flagged: pd.DataFrame) -> tuple[list[list[Any]], list[list[str]]]:
+    """[given, suggested, count] of flagged label errors, most frequent first, and sample ids of each, worst first."""
+    pairs = flagged[flagged["suggestion"] != ""].groupby(["given_label", "suggestion"], sort=True)["sample_id"]
+    table = pairs.agg(count="size", examples=lambda ids: list(ids[:EXAMPLES])).reset_index()
+    table = table.sort_values("count", ascending=False, kind="stable").head(LISTED_PAIRS)
+    lines = [[str(line.given_label), str(line.suggestion), int(line.count)] for line in table.itertuples(index=False)]
+    return lines, [[str(sample) for sample in line] for line in table["examples"]]
