@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,25 +52,33 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], name: str = "f
     """
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        failpoint(f"{name}.before_write")
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes private files; a team shares manifests and runs through ordinary permissions.
-        os.chmod(temporary, 0o666 & ~_umask())
-        failpoint(f"{name}.before_rename")
-        os.replace(temporary, path)
-        temporary = None
-        failpoint(f"{name}.after_rename")
-        sync_folder(path.parent)
-    except OSError as error:
-        raise WorkspaceError(f"{path} could not be written: {error.strerror or error}. {_advice(error)}") from error
+        with workspace_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            failpoint(f"{name}.before_write")
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+            with os.fdopen(handle, "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            # mkstemp makes private files; a team shares manifests and runs through ordinary permissions.
+            os.chmod(temporary, 0o666 & ~_umask())
+            failpoint(f"{name}.before_rename")
+            os.replace(temporary, path)
+            temporary = None
+            failpoint(f"{name}.after_rename")
+            sync_folder(path.parent)
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def workspace_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses (full disk, no permission) into a WorkspaceError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkspaceError(f"{path} could not be written: {error.strerror or error}. {_advice(error)}") from error
 
 
 def write_json(path: Path, value: Any, name: str = "file") -> None:

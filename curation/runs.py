@@ -1,0 +1,420 @@
+"""Run folders: what a scoring run leaves behind, how it is written so that a kill never harms it, how it is read back.
+
+.curate/runs/latest                     id of the run that was scored last
+.curate/runs/<run_id>.partial/          a run at work, or one that was killed: the same command goes on from here
+    checkpoints/                        finished folds; removed when the run is complete
+    lock                                held while a process scores this run
+.curate/runs/<run_id>/                  a complete run, never changed again
+    samples.parquet  issues.parquet     the tables
+    pred_probs.npy  fold.npy ...        the arrays (ARRAYS), those that the mode has
+    run.json                            settings, seed, versions, timings, counts; written last
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+import curation
+from curation.errors import NotFoundError, WorkspaceError
+from curation.files import failpoint, sync_folder, workspace_errors, write_atomic, write_json
+
+SCHEMA = 1
+ARRAYS = (
+    "pred_probs",  # (N, K) float32 or float16, out-of-fold, rows sum to 1
+    "training_margin",  # (N,) float32, low = suspicious, NaN = not measured
+    "embeddings",  # (N, D) float32
+    "neighbours",  # (N, k) int64 row numbers, -1 = none
+    "neighbour_distances",  # (N, k) float32, cosine distance
+    "fold",  # (N,) int, the fold whose model did not see the sample
+)
+
+# Packages whose version can change a score.
+RESULT_PACKAGES = ("cleanlab", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "torch", "torchvision")
+# Modules that only show or move results: changing one of them does not make a run stale.
+_SHOWING = {"cli.py", "demo.py", "doctor.py", "progress.py", "report.py", "terminal.py"}
+
+
+# --- identity ----------------------------------------------------------------------------------------------------
+
+
+def run_key(samples: pd.DataFrame, annotations: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    """Hash of everything that decides a result: equal keys, equal runs.
+
+    Parameters
+    ----------
+    samples : SAMPLE_COLUMNS with `content_hash` filled, whatever the order of the rows
+    annotations : ANNOTATION_COLUMNS, whatever the order of the rows
+    settings : JSON values, the seed and the resolved plan (model, weights, device ...) among them
+
+    Returns
+    -------
+    64 hex digits, which the code and the versions of the packages that compute the result go into, too.
+    """
+    digest = hashlib.blake2b(digest_size=32)
+    names = ["sample_id", "path", "split", "content_hash", "group", "status", "reason"]
+    tables = (samples.sort_values("sample_id")[names], annotations.sort_values("annotation_id"))
+    for table in tables:
+        for name in table:
+            digest.update(json.dumps([name, table[name].tolist()]).encode())
+    digest.update(json.dumps(plain(settings), sort_keys=True).encode())
+    digest.update(json.dumps([code_version(), package_versions(RESULT_PACKAGES)]).encode())
+    return digest.hexdigest()
+
+
+def make_run_id(dataset: str, key: str) -> str:
+    """`<dataset>-<first 10 digits of the key>`; the dataset's name is reduced to what is safe as a folder name."""
+    return f"{folder_name(dataset)}-{key[:10]}"
+
+
+def folder_name(dataset: str) -> str:
+    """`dataset` as one plain path component of at most 60 ASCII characters, never empty, never starting with a dot."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", dataset).strip("-.")[:60].rstrip("-.") or "dataset"
+
+
+def code_version() -> str:
+    """The library's version and a hash of its source, without the modules that only show results."""
+    digest = hashlib.blake2b(digest_size=8)
+    root = Path(curation.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if path.name not in _SHOWING:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"{curation.__version__}+{digest.hexdigest()}"
+
+
+def package_versions(names: tuple[str, ...] = RESULT_PACKAGES) -> dict[str, str]:
+    """Installed version by package name, "" where it is not installed; imports none of them."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = ""
+    return versions
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A run at work, held by this process alone until `finish` or the end of the `with` block.
+
+    folder : where its files are written
+    resumed : whether an earlier, killed process left something here to go on from
+    """
+
+    workspace: Path
+    run_id: str
+    folder: Path
+    resumed: bool
+    _lock: BinaryIO = field(repr=False)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder for finished folds; exists, and is removed by `finish`."""
+        return self.folder / "checkpoints"
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write `<name>.parquet`, atomically."""
+        path = self.folder / f"{name}.parquet"
+        write_atomic(path, lambda stream: table.to_parquet(stream, index=False), f"run.{name}")
+
+    def write_array(self, name: str, array: np.ndarray) -> None:
+        """Write `<name>.npy`, atomically."""
+        path = self.folder / f"{name}.npy"
+        write_atomic(path, lambda stream: np.lib.format.write_array(stream, array, allow_pickle=False), f"run.{name}")
+
+    def create_array(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """`<name>.npy` as a writable memory map of zeros, for arrays that must not be held in memory.
+
+        Its disk space is reserved at once, because a full disk would otherwise kill the process in the middle of an
+        assignment (SIGBUS) instead of raising. Not atomic: fill it in the same process, or write it again after a kill.
+        """
+        path = self.folder / f"{name}.npy"
+        with workspace_errors(path):
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+            with path.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
+            return array
+
+    def release(self) -> None:
+        """Let other processes score this run; harmless after `finish`."""
+        self._lock.close()
+
+    def __enter__(self) -> Partial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def open_partial(workspace: Path, run_id: str) -> Partial:
+    """Begin a run, or go on with the one that a killed process left; use it in a `with` statement.
+
+    Look for a finished one with `find_run` first: that needs no right to write.
+
+    Raises
+    ------
+    WorkspaceError : another process scores this run, or the workspace cannot be written.
+    """
+    folder = runs_folder(workspace) / f"{run_id}.partial"
+    with workspace_errors(folder):
+        resumed = (folder / "checkpoints").is_dir()
+        lock = _lock(folder)
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        for leftover in folder.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        # A process that was killed between writing run.json and the rename has done everything but the rename. Do it
+        # again rather than trust it: folds are checkpointed, and the caller expects to write.
+        (folder / "run.json").unlink(missing_ok=True)
+    return Partial(Path(workspace), run_id, folder, resumed, lock)
+
+
+def _lock(folder: Path) -> BinaryIO:
+    """Take the lock file inside `folder`, which is created where needed.
+
+    The file moves away with its folder when another process finishes the run between our open and our lock, so the lock
+    counts only if the path still names the file that we hold.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / "lock").open("a+b")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.fstat(stream.fileno())
+            if os.path.samestat(held, os.stat(folder / "lock")):
+                stream.truncate(0)
+                stream.write(str(os.getpid()).encode())
+                stream.flush()
+                return stream
+        except BlockingIOError:
+            stream.seek(0)
+            process = stream.read(20).decode("ascii", "replace").strip()
+            stream.close()
+            raise WorkspaceError(
+                f"Another process{f' ({process})' if process.isdigit() else ''} is scoring the same data with the same "
+                f"settings in {folder}. Wait until it has finished, or choose another place with --workspace DIR."
+            ) from None
+        except FileNotFoundError:
+            pass
+        stream.close()
+
+
+def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
+    """Complete a run: write run.json last, give the folder its final name, make it the latest; its folder.
+
+    `run` are the facts of the run (settings, seed, seconds, counts ...); schema, run_id, arrays and the time are added.
+    """
+    final = runs_folder(partial.workspace) / partial.run_id
+    with workspace_errors(partial.folder):
+        shutil.rmtree(partial.checkpoints, ignore_errors=True)
+        facts = {
+            "schema": SCHEMA,
+            "run_id": partial.run_id,
+            **plain(run),
+            "arrays": _describe_arrays(partial.folder),
+            "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+        (partial.folder / "lock").unlink(missing_ok=True)
+        write_json(partial.folder / "run.json", facts, "run")
+        failpoint("run.before_publish")
+        if not final.exists():
+            os.rename(partial.folder, final)
+        elif (final / "run.json").exists():
+            shutil.rmtree(partial.folder)  # equal keys, equal results: the first one stays
+        else:
+            raise WorkspaceError(f"{final} is in the way of a new run and is no run. Move it away and run again.")
+        failpoint("run.after_publish")
+        sync_folder(final.parent)
+    partial.release()
+    mark_latest(partial.workspace, partial.run_id)
+    return final
+
+
+def mark_latest(workspace: Path, run_id: str) -> None:
+    """Make `run_id` the run that commands without a RUN argument read; skipped where the workspace is read-only."""
+    path = runs_folder(workspace) / "latest"
+    if not path.exists() or path.read_text(encoding="utf-8") != run_id:
+        try:
+            write_atomic(path, lambda stream: stream.write(run_id.encode()), "latest")
+        except WorkspaceError:
+            if os.access(path.parent, os.W_OK):
+                raise
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON values: NumPy scalars and arrays, tuples and paths converted, NaN and infinity as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _describe_arrays(folder: Path) -> dict[str, Any]:
+    arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+    return {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in arrays.items()}
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run: `info` is its run.json, tables and arrays are read when asked for."""
+
+    folder: Path
+    info: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        return str(self.info["run_id"])
+
+    def samples(self) -> pd.DataFrame:
+        """SAMPLE_COLUMNS and the raw measurements of curation.pixels; unreadable files have status `unreadable`."""
+        return self._table("samples")
+
+    def issues(self) -> pd.DataFrame:
+        """One row per finding, in rank order: detector columns and `rank`."""
+        return self._table("issues")
+
+    def has_array(self, name: str) -> bool:
+        """Whether the run kept that array (see ARRAYS)."""
+        return name in self.info["arrays"]
+
+    def array(self, name: str) -> np.ndarray:
+        """A read-only memory map of one of ARRAYS, row i is the i-th readable sample.
+
+        Raises
+        ------
+        NotFoundError : the run has no such array.
+        WorkspaceError : the file is damaged.
+        """
+        expected = self.info["arrays"].get(name)
+        if expected is None:
+            kept = ", ".join(self.info["arrays"]) or "none"
+            raise NotFoundError(f"Run {self.run_id} has no array '{name}'; it has: {kept}.")
+        path = self.folder / f"{name}.npy"
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise WorkspaceError(_damaged(path, str(error))) from error
+        if [list(array.shape), str(array.dtype)] != [expected["shape"], expected["dtype"]]:
+            raise WorkspaceError(_damaged(path, f"it holds {array.dtype} {array.shape}"))
+        return array
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.folder / f"{name}.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's errors are children of both
+            raise WorkspaceError(_damaged(path, str(error).split("\n")[0])) from error
+
+
+def runs_folder(workspace: Path) -> Path:
+    """Where the runs of a workspace live; need not exist."""
+    return Path(workspace) / ".curate" / "runs"
+
+
+def find_run(workspace: Path, run_id: str) -> Run | None:
+    """The complete run of exactly that id, None if there is none.
+
+    Raises
+    ------
+    WorkspaceError : there is one, but it is damaged or of a newer version.
+    """
+    folder = runs_folder(workspace) / run_id
+    return Run(folder, _read_facts(folder)) if (folder / "run.json").is_file() else None
+
+
+def read_run(workspace: Path, run_id: str | None = None) -> Run:
+    """A complete run by its id or a beginning of it that fits one run only; without one, the latest.
+
+    Raises
+    ------
+    NotFoundError : no such run, or several that begin so; names those that there are.
+    WorkspaceError : it is damaged, or was written by a newer version.
+    """
+    present = _complete_ids(workspace)
+    if not present:
+        raise NotFoundError(f"There are no runs in {workspace} yet. Make one with: curate score SOURCE")
+    if run_id is None:
+        pointer = runs_folder(workspace) / "latest"
+        latest = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+        return _run(workspace, latest) if latest in present else list_runs(workspace)[-1]
+    fitting = [run_id] if run_id in present else [name for name in present if name.startswith(run_id)]
+    if len(fitting) != 1:
+        what = f"Several runs begin with '{run_id}'" if fitting else f"There is no run '{run_id}' in {workspace}"
+        raise NotFoundError(f"{what}; choose one of: {', '.join((fitting or present)[:10])}.")
+    return _run(workspace, fitting[0])
+
+
+def list_runs(workspace: Path) -> list[Run]:
+    """All complete runs, oldest first.
+
+    Raises
+    ------
+    WorkspaceError : one of them is damaged, or was written by a newer version.
+    """
+    runs = [_run(workspace, run_id) for run_id in _complete_ids(workspace)]
+    return sorted(runs, key=lambda run: (str(run.info.get("finished", "")), run.run_id))
+
+
+def list_partial(workspace: Path) -> list[Path]:
+    """Folders of runs that are at work or were killed."""
+    return sorted(path for path in runs_folder(workspace).glob("*.partial") if path.is_dir())
+
+
+def _complete_ids(workspace: Path) -> list[str]:
+    return sorted(path.parent.name for path in runs_folder(workspace).glob("*/run.json") if _is_final(path.parent))
+
+
+def _is_final(folder: Path) -> bool:
+    return not folder.name.endswith(".partial")
+
+
+def _run(workspace: Path, run_id: str) -> Run:
+    folder = runs_folder(workspace) / run_id
+    return Run(folder, _read_facts(folder))
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise WorkspaceError(_damaged(path, str(error))) from error
+    if not isinstance(facts, dict) or not isinstance(facts.get("schema"), int):
+        raise WorkspaceError(_damaged(path, "it is not a run of curate"))
+    if facts["schema"] > SCHEMA:
+        raise WorkspaceError(
+            f"{path} was written by a newer version of curate (schema {facts['schema']}; this one reads {SCHEMA} and "
+            "below). Upgrade curate, or name another run."
+        )
+    if facts.get("run_id") != folder.name or not isinstance(facts.get("arrays"), dict):
+        raise WorkspaceError(_damaged(path, f"it does not describe the run '{folder.name}'"))
+    return facts
+
+
+def _damaged(path: Path, reason: str) -> str:
+    return f"{path} cannot be read: {reason}. Remove the folder {path.parent} and score again, or name another run."
