@@ -1,0 +1,230 @@
+"""A CSV, TSV or Parquet file as columns of text, each row with the line that it stands on."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.errors import LabelParseError, SettingsError, SourceError
+from curation.importers.assemble import shown
+from curation.progress import SILENT, Progress
+
+CSV_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+LINE_LIMIT = 64 * 2**20  # characters; a longer line is not a table
+_PARQUET_LIMIT = 16 * 2**30  # bytes after decompression, as the file itself declares them
+_STEP = 20_000  # rows between two progress reports
+
+
+@dataclass(frozen=True)
+class Table:
+    """columns : column name to its cells, all text, "" where there is nothing
+    lines : (rows,) the line (CSV) or row (Parquet) that each row starts on, counted from 1
+    unit : "line" or "row", for messages
+    """
+
+    file: Path
+    columns: dict[str, Sequence[str]]
+    lines: Sequence[int]
+    unit: str
+
+    def place(self, row: int) -> str:
+        """`labels.csv, line 7`: where a row stands, for messages."""
+        return f"{self.file.name}, {self.unit} {self.lines[row]}"
+
+
+def read_table(file: Path, encoding: str = "", progress: Progress = SILENT) -> Table:
+    """Read a table; every cell stays the text that it is ("nan", "01" and "NULL" are text, too).
+
+    Numbers of a Parquet file become their shortest text, whole floats without ".0" (gaps turn whole numbers into floats
+    in many programs), booleans "true" and "false", nulls "".
+
+    Raises
+    ------
+    SourceError : not there, not readable, or not a table.
+    LabelParseError : a row that cannot be parsed; names file and line.
+    """
+    if not file.is_file():
+        raise SourceError(f"The table {shown(str(file), limit=300)} does not exist or is not a file.")
+    suffix = file.suffix.lower()
+    if suffix not in CSV_SUFFIXES + PARQUET_SUFFIXES:
+        raise SourceError(f"{file.name} is not a table that can be read; use CSV, TSV or Parquet.")
+    try:
+        return _read_parquet(file) if suffix in PARQUET_SUFFIXES else _read_csv(file, encoding, progress)
+    except OSError as error:
+        raise SourceError(f"The table {file} cannot be read: {error.strerror or error}.") from error
+
+
+def _read_csv(file: Path, encoding: str, progress: Progress) -> Table:
+    with open(file, "rb") as raw:
+        head = raw.read(4)
+    if not encoding:
+        encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        raise SettingsError(
+            f"There is no text encoding {encoding!r}; usual ones are utf-8, utf-16 and latin-1."
+        ) from error
+    # The limit of a cell is process-wide in Python's csv; lines are bounded below, so cells are, too.
+    csv.field_size_limit(LINE_LIMIT)
+    rows: list[list[str]] = []
+    ends: list[int] = []
+    with open(file, encoding=encoding, newline="") as stream, progress.stage("Reading table", 0, "rows") as advance:
+        lines = _bounded_lines(file, stream)
+        first = next(lines, "")
+        delimiter = _delimiter(file, first)
+        reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, [])
+            start = reader.line_num
+            for row in reader:
+                rows.append(row)
+                ends.append(reader.line_num)
+                if len(rows) % _STEP == 0:
+                    advance(_STEP)
+        except csv.Error as error:
+            # An open quote is noticed at the end of the file only; it was opened after the last row that was whole.
+            line = (ends[-1] if ends else reader.line_num) + 1 if "unexpected end" in str(error) else reader.line_num
+            raise LabelParseError(f"{file.name}, line {line}: {_explain(error)}.") from error
+    starts = [start + 1, *(end + 1 for end in ends[:-1])] if ends else []
+    _check_header(file, header)
+    width = len(header)
+    if any(len(row) != width for row in rows):
+        rows, starts = _check_widths(file, rows, starts, width)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * width
+    for name, cells in zip(header, columns, strict=True):
+        _check_no_nul(file, name, cells, starts, "line")
+    return Table(file, dict(zip(header, columns, strict=True)), starts, "line")
+
+
+def _bounded_lines(file: Path, stream: Any) -> Iterator[str]:
+    for number in itertools.count(1):
+        try:
+            line = stream.readline(LINE_LIMIT)
+        except UnicodeError as error:
+            raise LabelParseError(
+                f"{file.name}, line {_undecodable_line(file, stream.encoding, number)}: the bytes are not "
+                f"{stream.encoding.replace('-sig', '').upper()} text. "
+                f"Save the table as UTF-8, or name its encoding with --encoding."
+            ) from error
+        if not line:
+            return
+        if len(line) >= LINE_LIMIT:
+            raise LabelParseError(
+                f"{file.name}, line {number}: longer than {LINE_LIMIT:,} characters; this is not a table."
+            )
+        yield line
+
+
+def _undecodable_line(file: Path, encoding: str, number: int) -> int:
+    """The line that cannot be decoded; text is decoded a block ahead, so `number` is too early."""
+    if encoding not in ("utf-8", "utf-8-sig", "ascii"):
+        return number
+    with open(file, "rb") as stream:
+        for line, content in enumerate(stream, start=1):
+            try:
+                content.decode("utf-8" if line > 1 else encoding)
+            except UnicodeDecodeError:
+                return line
+    return number
+
+
+def _delimiter(file: Path, header: str) -> str:
+    """Tab for .tsv; else whichever of , ; tab | the header has most of outside quotes, comma if none."""
+    if file.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    plain = re.sub(r'"[^"]*"', "", header)
+    return max(",;\t|", key=plain.count)
+
+
+def _check_header(file: Path, header: list[str]) -> None:
+    if not header or not any(cell.strip() for cell in header):
+        raise LabelParseError(f"{file.name}, line 1: there is no header line with the names of the columns.")
+    seen: set[str] = set()
+    for name in header:
+        if name in seen:
+            raise LabelParseError(f"{file.name}, line 1: the column {shown(name)} is there twice.")
+        seen.add(name)
+
+
+def _check_widths(
+    file: Path, rows: list[list[str]], starts: list[int], width: int
+) -> tuple[list[list[str]], list[int]]:
+    """Leave out empty lines; any other row of another width is an error."""
+    kept = [(row, line) for row, line in zip(rows, starts, strict=True) if row]
+    for row, line in kept:
+        if len(row) != width:
+            raise LabelParseError(
+                f"{file.name}, line {line}: {len(row)} cells, but the header has {width}. "
+                f"A cell that holds the separator needs quotes."
+            )
+    return [row for row, _ in kept], [line for _, line in kept]
+
+
+def _check_no_nul(file: Path, name: str, cells: Sequence[str], lines: Sequence[int], unit: str) -> None:
+    for row, cell in enumerate(cells):
+        if "\0" in cell:
+            raise LabelParseError(
+                f"{file.name}, {unit} {lines[row]}: a NUL character in column {shown(name)}; "
+                f"the file is damaged, or UTF-16 without its byte-order mark (--encoding utf-16-le)."
+            )
+
+
+def _explain(error: csv.Error) -> str:
+    text = str(error)
+    if "unexpected end" in text:
+        return "a quote is opened and never closed"
+    if "expected after" in text:
+        return "text after a closing quote; a quote inside a cell is written twice"
+    return text
+
+
+def _read_parquet(file: Path) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as source:
+            names = source.schema_arrow.names
+            size = sum(source.metadata.row_group(i).total_byte_size for i in range(source.metadata.num_row_groups))
+            if size > _PARQUET_LIMIT:
+                raise SourceError(f"{file.name} would unpack to {size:,} bytes; that is no table of labels.")
+            if len(set(names)) < len(names):
+                raise LabelParseError(f"{file.name}: two columns have the same name: {', '.join(map(shown, names))}.")
+            # A column of another kind than text and numbers (a list, an embedded picture) is no label; it is not read.
+            flat = [field.name for field in source.schema_arrow if not pa.types.is_nested(field.type)]
+            table = source.read(columns=flat)
+            columns: dict[str, Sequence[str]] = {name: _as_text(file, name, table.column(name)) for name in flat}
+    except pa.ArrowException as error:
+        raise SourceError(f"{file.name} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
+    lines = range(1, table.num_rows + 1)
+    for name, cells in columns.items():
+        _check_no_nul(file, name, cells, lines, "row")
+    return Table(file, columns, lines, "row")
+
+
+def _as_text(file: Path, name: str, column: Any) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    if pa.types.is_floating(column.type):
+        values = column.to_numpy()
+        whole = bool(np.all(np.isnan(values) | (values == np.floor(values))))
+        return ["" if v != v else str(int(v)) if whole and abs(v) < 2**53 else repr(float(v)) for v in values.tolist()]
+    try:
+        texts = pc.cast(column, pa.string())
+        return pc.fill_null(texts, "").to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise LabelParseError(
+            f"{file.name}: the column {shown(name)} of type {column.type} cannot be read as text."
+        ) from error
