@@ -1,4 +1,4 @@
-"""How far each given label can be trusted: statistics per sample, cleanlab's flags, one fused score, calibrated flags."""
+"""How far each given label can be trusted: cleanlab's flags, one fused score, a calibrated flag, a count."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.detectors.contract import Statistics
-from curation.progress import SILENT, Progress
+from curation.statistics import Statistics, normalized_margin, other_class
 
-TOP = 4
 # cleanlab.internal.constants, cleanlab 2.9: part of what its flags are, so they are repeated, not imported.
 CLEANLAB_TOLERANCE = 1e-6
 CLEANLAB_LOWEST_THRESHOLD = 2e-6
@@ -35,55 +33,6 @@ class LabelQuality:
     cleanlab_score: np.ndarray
     cleanlab_flag: np.ndarray
     estimated_wrong: float
-
-
-def statistics_from_probs(
-    pred_probs: np.ndarray,
-    labels: np.ndarray,
-    margin: np.ndarray | None = None,
-    judged: np.ndarray | None = None,
-    block: int = 8192,
-    progress: Progress = SILENT,
-) -> Statistics:
-    """Reduce (N, K) out-of-fold probabilities to a few 1-D arrays, reading `block` rows at a time.
-
-    Parameters
-    ----------
-    pred_probs : (N, K) float, out-of-fold; a memory map is read once, from front to end
-    labels : (N,) int64, -1 = no label
-    margin : (N,) training margins, NaN = not measured; None = none were
-    judged : (N,) bool, see Statistics; None = all. Rows that are not finite count as not judged.
-
-    Equal probabilities rank by class id, as argmax does.
-    """
-    count, classes = pred_probs.shape
-    top = min(TOP, classes)
-    top_class = np.zeros((count, top), dtype=np.int32)
-    top_prob = np.zeros((count, top), dtype=np.float32)
-    self_confidence = np.zeros(count, dtype=np.float32)
-    finite = np.ones(count, dtype=bool)
-    with progress.stage("statistics", count) as advance:
-        for start in range(0, count, block):
-            part = np.array(pred_probs[start : start + block], dtype=np.float32)
-            rows = slice(start, start + len(part))
-            finite[rows] = np.isfinite(part.sum(axis=1))
-            part[~finite[rows]] = 0.0
-            index = np.arange(len(part))
-            self_confidence[rows] = np.where(labels[rows] >= 0, part[index, np.maximum(labels[rows], 0)], 0.0)
-            # A few argmax passes beat a partial sort (vectorised), and break ties by class id.
-            for place in range(top):
-                best = part.argmax(axis=1)
-                top_class[rows, place] = best
-                top_prob[rows, place] = part[index, best]
-                part[index, best] = -np.inf
-            advance(len(part))
-    return Statistics(
-        self_confidence=np.clip(self_confidence, 0.0, 1.0),
-        top_class=top_class,
-        top_prob=np.clip(top_prob, 0.0, 1.0),
-        margin=np.full(count, np.nan, np.float32) if margin is None else np.asarray(margin, dtype=np.float32),
-        judged=finite if judged is None else finite & judged,
-    )
 
 
 def class_thresholds(statistics: Statistics, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -120,27 +69,6 @@ def cleanlab_flags(statistics: Statistics, labels: np.ndarray, classes: int) -> 
     lowest = lowest[~agrees[lowest]]
     flags[rows[lowest]] = True
     return flags
-
-
-def normalized_margin(statistics: Statistics, labels: np.ndarray) -> np.ndarray:
-    """(N,) float32 in [0, 1]: cleanlab's normalised margin, (p(given) - max p(other) + 1) / 2."""
-    return (statistics.self_confidence - other_prob(statistics, labels) + 1) / 2
-
-
-def other_prob(statistics: Statistics, labels: np.ndarray) -> np.ndarray:
-    """(N,) float32: probability of the most probable class other than the given one; 0 with a single class."""
-    own_first = statistics.top_class[:, 0] == labels
-    if statistics.top_prob.shape[1] < 2:
-        return np.where(own_first, 0.0, statistics.top_prob[:, 0]).astype(np.float32)
-    return np.where(own_first, statistics.top_prob[:, 1], statistics.top_prob[:, 0])
-
-
-def other_class(statistics: Statistics, labels: np.ndarray) -> np.ndarray:
-    """(N,) int64: the most probable class other than the given one; -1 with a single class."""
-    own_first = statistics.top_class[:, 0] == labels
-    if statistics.top_prob.shape[1] < 2:
-        return np.where(own_first, -1, statistics.top_class[:, 0]).astype(np.int64)
-    return np.where(own_first, statistics.top_class[:, 1], statistics.top_class[:, 0]).astype(np.int64)
 
 
 def fused_score(

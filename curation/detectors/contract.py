@@ -10,27 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.statistics import Statistics
+
 DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What is kept of (N, K) out-of-fold probabilities in memory: a few 1-D arrays, whatever K is.
-
-    self_confidence : (N,) float32 in [0, 1], probability of the given label
-    top_class : (N, T) int32, the T most probable classes, most probable first; T = min(4, K)
-    top_prob : (N, T) float32, their probabilities
-    margin : (N,) float32, mean training margin: logit of the given label minus the best other, averaged over the
-        epochs after warm-up and the folds in which the sample was trained on; low = suspicious, NaN = not measured
-    judged : (N,) bool, False where no model that could know the label has judged the sample (a class that lives in one
-        fold only)
-    """
-
-    self_confidence: np.ndarray
-    top_class: np.ndarray
-    top_prob: np.ndarray
-    margin: np.ndarray
-    judged: np.ndarray
 
 
 @dataclass(frozen=True)

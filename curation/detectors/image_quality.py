@@ -1,7 +1,8 @@
 """Pictures too dark, too bright, blurred, empty, grey among coloured ones, or of an odd size or shape.
 
 Each detector compares one measurement of curation.pixels with an absolute limit, and with the rest of the set: a
-picture is an issue when it is beyond the limit and also unusual in its set, so that night photos or X-rays are not all flagged.
+picture is an issue when it is beyond the limit and also unusual in its set, so that night photos or X-rays are not
+all flagged.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pandas as pd
 from curation.detectors.contract import Detector, Inputs, issue_table
 
 NAME = "outlier"
-# How many nearest pictures the distance is averaged over, and the smallest set in which "unlike the rest" has a meaning.
+# How many nearest pictures the distance is averaged over, and the smallest set in which "unlike the rest" has meaning.
 NEIGHBOURS = 5
 FEWEST = 20
 # A picture is an outlier when the log of its distance lies this many robust standard deviations above the median.

@@ -1,0 +1,92 @@
+"""Small inputs for detector tests, made by hand so that every expected row can be read off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.detectors.contract import Inputs
+from curation.neighbours import nearest
+from curation.records import empty_samples
+from curation.statistics import statistics_from_probs
+
+MEASURED = {"brightness": 0.5, "contrast": 0.2, "sharpness": 0.3, "saturation": 0.3, "entropy": 0.8}
+
+
+def samples_table(count: int, **columns: Any) -> pd.DataFrame:
+    """`count` readable 32x32 pictures s000000, s000001 ... with ordinary measurements; columns can be replaced."""
+    table = empty_samples(count)
+    ids = [f"s{i:06d}" for i in range(count)]
+    table["sample_id"] = pd.Series(ids, dtype="str")
+    table["path"] = pd.Series([f"{i}.png" for i in ids], dtype="str")
+    table["width_px"] = table["height_px"] = np.full(count, 32, dtype="int32")
+    for name, value in MEASURED.items():
+        table[name] = np.full(count, value, dtype="float32")
+    for name, value in columns.items():
+        table[name] = value
+    return table
+
+
+def pairs_table(*pairs: tuple[int, int, str, float]) -> pd.DataFrame:
+    """Duplicate pairs from (a, b, kind, distance)."""
+    table = pd.DataFrame(list(pairs), columns=["a", "b", "kind", "distance"])
+    return table.astype({"a": "int64", "b": "int64", "kind": "str", "distance": "float64"})
+
+
+def clusters(count: int, pairs: pd.DataFrame) -> np.ndarray:
+    """(N,) cluster of each sample, by joining pairs."""
+    cluster = np.arange(count)
+    for a, b in zip(pairs["a"], pairs["b"], strict=True):
+        cluster[cluster == cluster[b]] = cluster[a]
+    return cluster
+
+
+def make_inputs(
+    labels: Sequence[int] | np.ndarray,
+    class_names: Sequence[str] = ("cat", "dog", "owl"),
+    pred_probs: np.ndarray | None = None,
+    embeddings: np.ndarray | None = None,
+    pairs: pd.DataFrame | None = None,
+    samples: pd.DataFrame | None = None,
+    margin: np.ndarray | None = None,
+    **more: Any,
+) -> Inputs:
+    """Inputs of a run that has whatever is given; statistics, neighbours and clusters follow from it."""
+    labels = np.asarray(labels, dtype=np.int64)
+    samples = samples_table(len(labels)) if samples is None else samples
+    ids = samples["sample_id"].to_numpy()
+    pairs = pairs_table() if pairs is None else pairs
+    cluster = clusters(len(labels), pairs)
+    fields: dict[str, Any] = {"duplicate_pairs": pairs, "cluster": cluster}
+    if pred_probs is not None:
+        fields |= {"pred_probs": pred_probs, "statistics": statistics_from_probs(pred_probs, labels, margin)}
+    if embeddings is not None:
+        neighbours, distances = nearest(embeddings, 10, cluster)
+        fields |= {"embeddings": embeddings, "neighbours": neighbours, "neighbour_distances": distances}
+    return Inputs(
+        samples=samples,
+        annotation_id=np.where(labels >= 0, [f"{i}-0" for i in ids], "").astype(object),
+        labels=labels,
+        class_names=class_names,
+        unreadable=empty_samples(0),
+        **(fields | more),
+    )
+
+
+def planted(count: int, classes: int, wrong: float, seed: int, size: int = 12) -> tuple[Inputs, np.ndarray]:
+    """A set whose model is good but not perfect, with a share of wrong labels planted uniformly -> inputs, is_wrong."""
+    random = np.random.default_rng(seed)
+    true = random.integers(0, classes, count)
+    centres = random.normal(size=(classes, size))
+    embeddings = (2.0 * centres[true] + random.normal(size=(count, size))).astype(np.float32)
+    logits = -0.5 * ((embeddings[:, None] - 2.0 * centres[None]) ** 2).sum(axis=2)
+    probs = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probs = (probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)
+    labels = true.copy()
+    is_wrong = random.random(count) < wrong if classes > 1 else np.zeros(count, dtype=bool)
+    labels[is_wrong] = (true[is_wrong] + random.integers(1, max(classes, 2), is_wrong.sum())) % classes
+    names = [f"class {k}" for k in range(classes)]
+    return make_inputs(labels, names, probs, embeddings), is_wrong

@@ -1,0 +1,102 @@
+"""Statistics, cleanlab's flags from them, the fused score and its flags."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.label_quality import cleanlab_flags
+from curation.statistics import normalized_margin, statistics_from_probs
+
+
+def cleanlab_says(labels: np.ndarray, pred_probs: np.ndarray, batch_size: int = 10000) -> np.ndarray:
+    from cleanlab.experimental.label_issues_batched import find_label_issues_batched
+
+    return find_label_issues_batched(
+        labels, pred_probs, n_jobs=1, verbose=False, return_mask=True, batch_size=batch_size
+    )
+
+
+def some_probs(count: int, classes: int, spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    probs = random.dirichlet(np.full(classes, spread), count).astype(np.float32)
+    labels = np.array([random.choice(classes, p=row / row.sum()) for row in probs.astype(np.float64)], dtype=np.int64)
+    return probs, labels
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(2, 300),
+    classes=st.integers(2, 12),
+    spread=st.sampled_from([0.01, 0.1, 1.0, 10.0]),
+    seed=st.integers(0, 10**6),
+    batch_size=st.sampled_from([7, 64, 10000]),
+)
+def test_flags_equal_those_of_cleanlab(count: int, classes: int, spread: float, seed: int, batch_size: int) -> None:
+    probs, labels = some_probs(count, classes, spread, seed)
+    ours = cleanlab_flags(statistics_from_probs(probs, labels, block=50), labels, classes)
+    np.testing.assert_array_equal(ours, cleanlab_says(labels, probs, batch_size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), classes=st.integers(2, 6), levels=st.integers(2, 5))
+def test_flags_equal_those_of_cleanlab_when_probabilities_tie(seed: int, classes: int, levels: int) -> None:
+    random = np.random.default_rng(seed)
+    probs = random.integers(0, levels, (80, classes)).astype(np.float32) + 1e-3
+    probs /= probs.sum(axis=1, keepdims=True)
+    labels = random.integers(0, classes, 80)
+    ours = cleanlab_flags(statistics_from_probs(probs, labels), labels, classes)
+    np.testing.assert_array_equal(ours, cleanlab_says(labels, probs))
+
+
+def test_flags_equal_those_of_cleanlab_when_a_class_has_no_sample() -> None:
+    probs, labels = some_probs(200, 6, 0.3, seed=1)
+    labels[labels == 3] = 0
+    ours = cleanlab_flags(statistics_from_probs(probs, labels), labels, 6)
+    np.testing.assert_array_equal(ours, cleanlab_says(labels, probs))
+
+
+def test_samples_without_a_label_change_no_flag() -> None:
+    probs, labels = some_probs(200, 4, 0.3, seed=2)
+    alone = cleanlab_flags(statistics_from_probs(probs, labels), labels, 4)
+    more_probs = np.concatenate([probs, probs[:50]])
+    more_labels = np.concatenate([labels, np.full(50, -1)])
+    together = cleanlab_flags(statistics_from_probs(more_probs, more_labels), more_labels, 4)
+    np.testing.assert_array_equal(together[:200], alone)
+    assert not together[200:].any()
+
+
+def test_statistics_do_not_depend_on_the_block_nor_on_a_memory_map(tmp_path) -> None:
+    probs, labels = some_probs(101, 7, 0.5, seed=3)
+    np.save(tmp_path / "p.npy", probs)
+    mapped = np.load(tmp_path / "p.npy", mmap_mode="r")
+    whole, parts = statistics_from_probs(probs, labels), statistics_from_probs(mapped, labels, block=10)
+    for name in ("self_confidence", "top_class", "top_prob", "margin", "judged"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_the_most_probable_classes_come_first_and_ties_go_to_the_lower_id() -> None:
+    probs = np.array([[0.1, 0.4, 0.4, 0.1, 0.0]], dtype=np.float32)
+    found = statistics_from_probs(probs, np.array([2]))
+    assert found.top_class.tolist() == [[1, 2, 0, 3]]
+    assert found.self_confidence[0] == np.float32(0.4)
+
+
+def test_rows_that_are_not_finite_count_as_not_judged() -> None:
+    probs = np.array([[0.5, 0.5], [np.nan, 0.5], [np.inf, 0.0]], dtype=np.float32)
+    found = statistics_from_probs(probs, np.array([0, 0, 1]))
+    assert found.judged.tolist() == [True, False, False]
+    assert np.isfinite(found.self_confidence).all()
+    assert np.isfinite(found.top_prob).all()
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_normalized_margin_is_that_of_cleanlab(classes: int) -> None:
+    from cleanlab.rank import get_label_quality_scores
+
+    probs, labels = some_probs(100, classes, 0.5, seed=4)
+    theirs = get_label_quality_scores(labels, probs, method="normalized_margin")
+    ours = normalized_margin(statistics_from_probs(probs, labels), labels)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
