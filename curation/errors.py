@@ -2,7 +2,8 @@
 
 CurationError                 the command line prints the text and exits with 2
 ├── SourceError               the data set cannot be read or recognised
-│   └── LabelParseError       a label or table row cannot be parsed; names file and line
+│   ├── LabelParseError       a label or table row cannot be parsed; names file and line
+│   └── UnreadableError       one picture cannot be read; the text is the reason, kept as an issue of that picture
 ├── SettingsError             flags that contradict each other or the data
 ├── WeightsError              pretrained weights not reachable, or not those of the model
 ├── WorkspaceError            the workspace cannot be written, is full, or belongs to another dataset
@@ -23,6 +24,10 @@ class SourceError(CurationError):
 
 class LabelParseError(SourceError):
     """A label or a table row cannot be parsed; the text names file and line."""
+
+
+class UnreadableError(SourceError):
+    """One picture cannot be read; the text is the reason in plain words, without its name."""
 
 
 class SettingsError(CurationError):
