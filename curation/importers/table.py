@@ -126,9 +126,10 @@ def match(
         )
     if matched.also:
         example = next(iter(matched.also))
+        says, later = shown(labels[example]), shown(matched.also[example][0])
         matched.notes.append(
             f"{len(matched.also)} pictures are listed with different labels; the first label is kept, the others are "
-            f"reported: {table.place(example)} says {shown(labels[example])}, a later row {shown(matched.also[example][0])}."
+            f"reported: {table.place(example)} says {says}, a later row {later}."
         )
     if missing:
         matched.notes.append(
