@@ -1,0 +1,202 @@
+"""Why a sample was flagged, as one plain sentence; what each kind of issue means; text from outside made harmless."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from curation.detectors import DETECTORS
+
+# What the finding means for somebody who has never seen such a tool, and what to do about it. A detector without a line
+# here is introduced by its title alone.
+MEANINGS = {
+    "conflicting_duplicate": "The same picture, or a copy of it, is in the data set under different labels. Unless a "
+    "picture may be two things at once, at least one of the labels is wrong. No model is needed to see this, which "
+    "makes it the surest evidence there is: settle these first.",
+    "label_error": "A model that never saw the picture, nor any copy of it, was asked what it shows, and found the "
+    "given label improbable. Not every flag is an error: the picture can be hard, or show two things. The score is the "
+    "estimated probability that the given label is right.",
+    "split_leak": "The same picture is in two splits. What is measured on the test pictures is then partly remembered "
+    "instead of learned. Remove one of the two, as a rule from the training split.",
+    "exact_duplicate": "The pixels are identical, whatever the files are called and however they are compressed. "
+    "Copies count double in training, and cost the time to label them twice.",
+    "near_duplicate": "Resized, recompressed, slightly cropped or otherwise edited copies of one picture. They count "
+    "double in training, and can leak from one split into another.",
+    "outlier": "These pictures are unlike all the others: often something that does not belong in the data set (a "
+    "poster among shoes), sometimes only a rare view.",
+    "dark": "Hardly any light: neither a person nor a model can be sure what these show.",
+    "bright": "Overexposed: neither a person nor a model can be sure what these show.",
+    "blurry": "Out of focus or moved, compared with the rest of the set.",
+    "low_information": "Nearly a single colour: there is little in these to learn from.",
+    "grey": "Without colour in a set where most pictures have some: perhaps from another source.",
+    "odd_size": "Far smaller or larger than the rest: thumbnails, or scans among photographs.",
+    "odd_aspect_ratio": "Far wider or taller than the rest: banners, screenshots, bad crops.",
+    "unreadable": "These files could not be read as pictures. They were left out of everything else.",
+}
+
+MAX_SHOWN = 120  # characters of a label, name or reason; longer ones are cut and say so
+
+# Characters that have no shape of their own, or that reorder their neighbours. The zero-width (non-)joiners stay:
+# emoji and whole scripts need them.
+_CONTROL = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
+_HIDDEN = re.compile(
+    "[\x80-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+_EDGE_BLANKS = re.compile(r"^[\s\u2000-\u200a\u3000]+|[\s\u2000-\u200a\u3000]+$")
+
+
+class Label(str):
+    """A class name inside an explanation: drawn apart from the words around it, and as untrusted as any label."""
+
+
+def visible(text: str, limit: int = MAX_SHOWN, mark_blanks: bool = True) -> str:
+    """`text` with everything invisible shown: safe in a terminal, not yet escaped for HTML.
+
+    Control characters become symbols; reordering and zero-width ones and lone surrogates (bytes of a name that is not
+    UTF-8) become their number, ⟨U+202E⟩; blanks at either end become ␣, so that "cat" and "cat " look different.
+    """
+    cut = text[:limit]
+    if mark_blanks:
+        cut = _EDGE_BLANKS.sub(lambda blanks: "".join(c if c in "\t\n\r\v\f" else "␣" for c in blanks[0]), cut)
+    cut = _HIDDEN.sub(lambda hidden: f"⟨U+{ord(hidden[0]):04X}⟩", cut.translate(_CONTROL))
+    return cut if len(text) <= limit else f"{cut}… ({len(text):,} characters)"
+
+
+def title_of(issue: str) -> str:
+    """A few words for people, from the detector's own record; the name itself for an issue nobody has registered."""
+    return DETECTORS[issue].title if issue in DETECTORS else issue.replace("_", " ")
+
+
+def read_evidence(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The evidence of an issue row as a dictionary; empty where it is none."""
+    try:
+        evidence = json.loads(row["evidence"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}
+    return evidence if isinstance(evidence, dict) else {}
+
+
+def explain(row: Mapping[str, Any]) -> str:
+    """Why one sample was flagged, one plain sentence; labels in quotes, invisible characters shown.
+
+    row : one row of the issue table, as a mapping (a dict or a pandas Series)
+    """
+    return "".join(
+        f"“{visible(part)}”" if isinstance(part, Label) else visible(part, 500, False) for part in explain_parts(row)
+    )
+
+
+def explain_parts(row: Mapping[str, Any]) -> list[str]:
+    """The same sentence in pieces, class names as `Label`; nothing is made harmless yet."""
+    evidence = read_evidence(row)
+    issue = str(row["issue"])
+    try:
+        if issue in _SENTENCES:
+            return _SENTENCES[issue](row, evidence)
+        if "twin" in evidence:
+            return _twin(row, evidence)
+        if "value" in evidence and "threshold" in evidence:
+            return _measured(row, evidence)
+        if "reason" in evidence:
+            return [_sentence(str(evidence["reason"]))]
+    except (KeyError, TypeError, ValueError, IndexError):
+        pass  # evidence of an older or a foreign detector: say less rather than nothing
+    return [f"Found to be {title_of(issue)}; score {float(row['score']):.2f} (0 is worst)."]
+
+
+def _label_error(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    given, p_given = Label(row["given_label"]), float(evidence["p_given"])
+    best, p_best = Label(evidence["top3"][0][0]), float(evidence["top3"][0][1])
+    if evidence.get("judged") is False:
+        return ["Labelled ", given, ", a class that no model could learn without this picture: look for yourself."]
+    if best == given:
+        parts = ["Labelled ", given, f", to which the model gives {percent(p_given)}"]
+        parts.append(", but it was hard to learn in training" if row["is_issue"] else ": nothing speaks against it")
+    else:
+        parts = ["Labelled ", given, f", to which the model gives {percent(p_given)}; it sees "]
+        parts += [best, f" with {percent(p_best)}"]
+    return [*parts, *_neighbours(given, evidence.get("neighbours") or []), "."]
+
+
+def _neighbours(given: str, neighbours: Sequence[Sequence[Any]]) -> list[str]:
+    if not neighbours:
+        return []
+    labels = [str(neighbour[1]) for neighbour in neighbours]
+    most = max(sorted(set(labels)), key=labels.count)
+    how_many = "all" if labels.count(most) == len(labels) else str(labels.count(most))
+    of = f"{how_many} of its {len(labels)} nearest neighbours" if len(labels) > 1 else "its nearest neighbour"
+    verb = "are" if labels.count(most) > 1 else "is"
+    return [f"; {of} {verb} labelled ", *(["the same"] if most == given else [Label(most)])]
+
+
+def _conflict(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    parts = [*_copy_of(evidence), " labelled ", Label(evidence["twin_label"]), ", while this one is labelled "]
+    parts.append(Label(row["given_label"]))
+    favoured = {"model": "the model favours ", "majority": "most copies say "}.get(str(evidence.get("favoured_by")))
+    return [*parts, "; ", favoured, Label(row["suggestion"]), "."] if favoured and row["suggestion"] else [*parts, "."]
+
+
+def _leak(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    here, there = evidence.get("split"), evidence["twin_split"]
+    parts = [*_copy_of(evidence), " in the split ", Label(there)]
+    return [*parts, ", while this one is in ", Label(here), "."] if here else [*parts, "."]
+
+
+def _twin(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    more = int(evidence.get("member_count") or 2) - 2
+    parts = [*_copy_of(evidence), " labelled ", Label(evidence["twin_label"])] if evidence.get("twin_label") else [
+        *_copy_of(evidence), " without a label"]  # fmt: skip
+    parts.append(f", and of {more} more" if more > 0 else "")
+    advice = {"exclude": "; the other one is the better one to keep", "": "; this is the one to keep"}
+    return [*parts, advice.get(str(row["suggestion"]), "") if evidence.get("keep") else "", "."]
+
+
+def _copy_of(evidence: Mapping[str, Any]) -> list[str]:
+    kind = str(evidence.get("kind") or "")
+    if kind == "exact":
+        return ["The pixels are identical to those of a picture"]
+    if kind == "cluster":
+        return ["Joined by a chain of copies to a picture"]
+    return [
+        f"A changed copy ({visible(kind)}) of a picture" if kind not in ("", "near") else "A changed copy of a picture"
+    ]
+
+
+def _outlier(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    times = float(evidence["mean_distance"]) / max(float(evidence["median_distance"]), 1e-9)
+    return [f"Its nearest pictures are {times:.1f} times as far away as is usual in this set."]
+
+
+def _unreadable(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    return [_sentence(str(evidence["reason"]))]
+
+
+def _measured(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    value, threshold = float(evidence["value"]), float(evidence["threshold"])
+    name = str(evidence.get("measured") or "measurement").replace("_px", " in pixels").replace("_", " ")
+    side = "below" if value < threshold else "above"
+    return [f"{name.capitalize()} {value:.3g} is {side} the limit of {threshold:.3g}."]
+
+
+_SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
+    "label_error": _label_error,
+    "conflicting_duplicate": _conflict,
+    "split_leak": _leak,
+    "outlier": _outlier,
+    "unreadable": _unreadable,
+}
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] for people: never 0 % or 100 % of what is not exactly that."""
+    if 0 < share < 0.01:
+        return "under 1 %"
+    if 0.99 < share < 1:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
