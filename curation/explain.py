@@ -106,6 +106,25 @@ def explain_parts(row: Mapping[str, Any]) -> list[str]:
     return [f"Found to be {title_of(issue)}; score {float(row['score']):.2f} (0 is worst)."]
 
 
+def explain_case(row: Mapping[str, Any]) -> list[str]:
+    """For copies that are shown side by side: what they are to each other, in pieces as `explain_parts`."""
+    evidence = read_evidence(row)
+    kind = str(evidence.get("kind") or "")
+    if kind == "exact":
+        parts = ["Identical pixels"]
+    elif kind == "cluster":
+        parts = ["Joined by a chain of copies"]
+    else:
+        parts = [f"Copies of one picture ({kind})" if kind not in ("", "near") else "Changed copies of one picture"]
+    given, twin_label = str(row["given_label"]), str(evidence.get("twin_label", ""))
+    if given != twin_label and given and twin_label:
+        parts += [", labelled ", Label(given), " and ", Label(twin_label)]
+    if evidence.get("split") and evidence.get("split") != evidence.get("twin_split"):
+        parts += [", in the splits ", Label(evidence["split"]), " and ", Label(evidence["twin_split"])]
+    favoured = _FAVOURED.get(str(evidence.get("favoured_by")))
+    return [*parts, "; ", favoured, Label(row["suggestion"]), "."] if favoured and row["suggestion"] else [*parts, "."]
+
+
 def _label_error(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     given, p_given = Label(row["given_label"]), float(evidence["p_given"])
     best, p_best = Label(evidence["top3"][0][0]), float(evidence["top3"][0][1])
@@ -134,7 +153,7 @@ def _neighbours(given: str, neighbours: Sequence[Sequence[Any]]) -> list[str]:
 def _conflict(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     parts = [*_copy_of(evidence), " labelled ", Label(evidence["twin_label"]), ", while this one is labelled "]
     parts.append(Label(row["given_label"]))
-    favoured = {"model": "the model favours ", "majority": "most copies say "}.get(str(evidence.get("favoured_by")))
+    favoured = _FAVOURED.get(str(evidence.get("favoured_by")))
     return [*parts, "; ", favoured, Label(row["suggestion"]), "."] if favoured and row["suggestion"] else [*parts, "."]
 
 
@@ -180,6 +199,7 @@ def _measured(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     return [f"{name.capitalize()} {value:.3g} is {side} the limit of {threshold:.3g}."]
 
 
+_FAVOURED = {"model": "the model favours ", "majority": "most copies say "}
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
     "label_error": _label_error,
     "conflicting_duplicate": _conflict,

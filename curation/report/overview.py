@@ -19,7 +19,7 @@ BAR_CLASSES, PAIRS, HEALTH_CLASSES, BAR_KINDS = 20, 12, 15, 3
 
 def overview(page: Page) -> str:
     """All plots, each with a sentence on how to read it."""
-    parts = [_review(page), _scores(page), _confusion(page), _per_class(page), _health(page)]
+    parts = [_review(page), _scores(page), _confusion(page), f"<div>{_per_class(page)}{_health(page)}</div>"]
     return f'<div class="plots">{"".join(parts)}</div>\n'
 
 
@@ -63,8 +63,9 @@ def _confusion(page: Page) -> str:
     lines = [
         [bdi(given), bdi(suggested), number(int(count))] for (given, suggested), count in pairs.head(PAIRS).items()
     ]
+    matrix = confusion_matrix(names, counts, "p-confusion")
     listed = table(["given", "suggested", "flagged"], lines)
-    return _figure("Given against suggested", words, confusion_matrix(names, counts, "p-confusion") + listed)
+    return _figure("Given against suggested", words, f'<div class="beside">{matrix}{listed}</div>')
 
 
 def _matrix_classes(page: Page, pairs: pd.Series) -> tuple[list[str], int]:

@@ -11,6 +11,7 @@ from curation.report.markup import plain, text
 
 ROW_PX, CELL_PX, NAME_PX, CHAR_PX = 22, 30, 180, 6.6
 NAME_CHARS = 24
+WIDE_PX = 580.0
 
 
 def confusion_matrix(names: Sequence[str], counts: np.ndarray, plot_id: str) -> str:
@@ -22,16 +23,19 @@ def confusion_matrix(names: Sequence[str], counts: np.ndarray, plot_id: str) -> 
     counts : (C, C) number of flagged samples; the diagonal is left out
     """
     size = len(names)
-    left, top = _name_width(names), _name_width(names) * 0.72
-    width, height = left + size * CELL_PX + top * 0.72, top + size * CELL_PX + 8
+    left = _name_width(names)
+    # Names of one to three characters stand upright over their column, longer ones are turned.
+    turned = max(map(len, names), default=0) > 3
+    top = left * 0.72 if turned else 24.0
+    width, height = left + size * CELL_PX + (top * 0.72 if turned else 4), top + size * CELL_PX + 8
     highest = max(1, int(counts.max(initial=0)))
     parts = []
     for row, given in enumerate(names):
         y = top + row * CELL_PX
         parts.append(_name(left - 8, y + CELL_PX / 2 + 4, given, "end"))
         x = left + row * CELL_PX + CELL_PX / 2
-        turn = f'transform="rotate(-45 {x:.0f} {top - 8:.0f})"'
-        parts.append(_name(x, top - 8, given, "start", turn))
+        turn = f'transform="rotate(-45 {x:.0f} {top - 8:.0f})"' if turned else ""
+        parts.append(_name(x, top - 8, given, "start" if turned else "middle", turn))
         for column, suggested in enumerate(names):
             count = int(counts[row, column])
             x = left + column * CELL_PX
@@ -52,7 +56,7 @@ def confusion_matrix(names: Sequence[str], counts: np.ndarray, plot_id: str) -> 
 
 def histogram(score: np.ndarray, is_issue: np.ndarray, plot_id: str, bins: int = 40) -> str:
     """Scores 0..1 in `bins` bars, the flagged part in front; the height is logarithmic, for few among many."""
-    width, height, left, bottom = 640.0, 240.0, 56.0, 200.0
+    width, height, left, bottom = WIDE_PX, 240.0, 56.0, 196.0
     edges = np.linspace(0, 1, bins + 1)
     everyone = np.histogram(score, edges)[0]
     flagged = np.histogram(score[is_issue], edges)[0]
@@ -84,7 +88,7 @@ def bars(
     names: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], plot_id: str, title: str, unit: str
 ) -> str:
     """One horizontal bar per name, one part per series, in the order given."""
-    left, width = _name_width(names), 640.0
+    left, width = _name_width(names), WIDE_PX
     total = np.sum([values for _, values in series], axis=0) if series else np.zeros(0)
     highest = max(1e-9, float(np.max(total, initial=0)))
     scale = (width - left - 70) / highest
@@ -110,18 +114,16 @@ def review_curve(expected: np.ndarray, marks: Sequence[int], plot_id: str) -> st
     expected : (R,) float, cumulative, non-decreasing
     marks : ranks worth a marker (end of the flags, 90 % of the expected errors)
     """
-    width, height, left, bottom = 640.0, 240.0, 56.0, 196.0
+    width, height, left, bottom = WIDE_PX, 240.0, 56.0, 196.0
     count = max(1, len(expected))
     highest = max(1e-9, float(expected[-1])) if len(expected) else 1.0
     across, up = (width - left - 24) / count, (bottom - 16) / highest
     at = np.unique(np.linspace(0, count - 1, 200).astype(int)) if len(expected) else np.zeros(0, int)
     points = " ".join(f"{left + across * (r + 1):.1f},{bottom - up * float(expected[r]):.1f}" for r in at)
     parts = []
-    for share in (0.25, 0.5, 0.75, 1.0):
-        y = bottom - share * (bottom - 16)
-        value = share * highest
-        parts += [_line(left, y, width - 24, y, "grid")]
-        parts += [_text(left - 6, y + 4, f"{value:,.0f}" if highest >= 10 else f"{value:.1f}", "end")]
+    for value in _ticks(highest):
+        y = bottom - up * value
+        parts += [_line(left, y, width - 24, y, "grid"), _text(left - 6, y + 4, f"{value:,g}", "end")]
     parts.append(_line(left, bottom, width - 24, bottom, "axis"))
     parts.append(f'<polyline class="curve" points="{left:.1f},{bottom:.1f} {points}"/>')
     for rank in marks:
@@ -129,8 +131,8 @@ def review_curve(expected: np.ndarray, marks: Sequence[int], plot_id: str) -> st
         hover = f"the first {rank:,} labels: about {expected[rank - 1]:,.0f} wrong ones"
         parts.append(_line(x, y, x, bottom, "mark"))
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{hover}</title></circle>')
-    for share in (0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_text(left + share * (width - left - 24), bottom + 16, f"{share * count:,.0f}", "middle"))
+    for value in [0.0, *_ticks(count)]:
+        parts.append(_text(left + across * value, bottom + 16, f"{value:,g}", "middle"))
     parts.append(_text((left + width) / 2, height - 8, "labels reviewed, in the order of the ranking", "middle"))
     description = f"Rises to about {highest:,.0f} wrong labels among {count:,}."
     return _svg(plot_id, width, height, "Expected wrong labels found by reviewing in rank order", description, parts)
@@ -147,8 +149,9 @@ def probability_bar(share: float, kind: str) -> str:
 
 def _svg(plot_id: str, width: float, height: float, title: str, description: str, parts: Sequence[str]) -> str:
     head = f'<title id="{plot_id}-t">{title}</title><desc id="{plot_id}-d">{description}</desc>'
+    wide = " wide" if width == WIDE_PX else ""  # shrinks with the window, down to what can be read
     return (
-        f'<div class="scroll"><svg class="plot" role="img" aria-labelledby="{plot_id}-t {plot_id}-d" '
+        f'<div class="scroll"><svg class="plot{wide}" role="img" aria-labelledby="{plot_id}-t {plot_id}-d" '
         f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">{head}\n'
         + "\n".join(parts)
         + "</svg></div>\n"
@@ -179,6 +182,13 @@ def _name(x: float, y: float, name: str, anchor: str, more: str = "") -> str:
 def _name_width(names: Sequence[str]) -> float:
     longest = max((min(len(name), NAME_CHARS) for name in names), default=1)
     return min(NAME_PX, 24 + CHAR_PX * longest)
+
+
+def _ticks(highest: float) -> list[float]:
+    """Two to five round values above 0 and up to `highest`."""
+    size = 10.0 ** math.floor(math.log10(highest))
+    step = next(step for step in (size / 5, size / 2, size, size * 2) if highest / step <= 5)
+    return [step * place for place in range(1, int(highest / step + 1e-9) + 1)]
 
 
 def _count(value: float) -> str:

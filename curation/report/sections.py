@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.explain import MEANINGS, explain_parts, percent, read_evidence, title_of
+from curation.explain import MEANINGS, explain_case, explain_parts, percent, read_evidence, title_of
 from curation.report.markup import bdi, number, sentence, table, text
 from curation.report.pictures import SMALL_SIDE_PX, Pictures
 from curation.report.plots import probability_bar
 
 # How much is shown; the page says of how much. Some hundred pictures are what a person looks through.
-WORST_LABELS, NEIGHBOURS, CASES, MEMBERS, GRID, FILES = 48, 4, 30, 6, 24, 300
+WORST_LABELS, NEIGHBOURS, CASES, MEMBERS, GRID, FILES = 48, 5, 30, 6, 24, 300
 
 
 @dataclass(frozen=True)
@@ -135,19 +135,20 @@ def _members(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _case_card(page: Page, row: Mapping[str, Any], members: list[tuple[str, str]]) -> str:
-    suggestion = str(row["suggestion"])
+    evidence, suggestion = read_evidence(row), str(row["suggestion"])
     figures = []
     for sample_id, label in members[:MEMBERS]:
-        kind = "given" if row["issue"] == "conflicting_duplicate" and label != suggestion else "plain"
+        doubtful = row["issue"] == "conflicting_duplicate" and suggestion not in ("", label)
+        keep = ' <span class="keep">best to keep</span>' if evidence.get("keep") == sample_id else ""
         figures.append(
-            f'<figure class="{kind}">{page.pictures.image(sample_id, f"labelled {label}")}'
-            f'<figcaption>{bdi(label)}<div class="kv">{_place(page, sample_id)}</div></figcaption></figure>'
+            f'<figure class="{"given" if doubtful else "plain"}">{page.pictures.image(sample_id, f"labelled {label}")}'
+            f'<figcaption>{bdi(label)}{keep}<div class="kv">{_place(page, sample_id)}</div></figcaption></figure>'
         )
-    more = int(read_evidence(row).get("member_count") or len(members)) - len(figures)
-    rest = f'<div class="kv">and {more:,} more copies</div>' if more > 0 else ""
+    more = int(evidence.get("member_count") or len(members)) - len(figures)
+    rest = f'<div class="kv">and {more:,} more</div>' if more > 0 else ""
     return (
         f'<article class="card"><div class="pair">{"".join(figures)}</div>{rest}'
-        f"<p>{sentence(explain_parts(row))}</p></article>\n"
+        f"<p>{sentence(explain_case(row))}</p></article>\n"
     )
 
 

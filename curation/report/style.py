@@ -47,21 +47,23 @@ summary .count { color: var(--soft); margin-left: .5rem; }
 .label { font-weight: 600; overflow-wrap: anywhere; }
 .given .label { color: var(--accent); }
 .suggested .label { color: var(--good); }
-.probs { display: grid; grid-template-columns: minmax(0, auto) 4rem 3.6rem; gap: .1rem .5rem; align-items: center;
-  font-size: .8125rem; justify-content: start; margin-top: .4rem; }
+.probs { display: grid; grid-template-columns: minmax(0, auto) 3.5rem max-content; gap: .1rem .5rem;
+  align-items: center; font-size: .8125rem; justify-content: start; margin-top: .4rem; }
 .probs .label { font-weight: 500; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .prob { width: 100%; height: .5rem; display: block; }
-.strip { display: flex; gap: .5rem; flex-wrap: wrap; }
-.strip figure { margin: 0; width: 4.5rem; font-size: .75rem; line-height: 1.25; }
-.strip figcaption { overflow: hidden; text-overflow: ellipsis; display: -webkit-box; -webkit-box-orient: vertical;
-  -webkit-line-clamp: 2; overflow-wrap: anywhere; }
+.strip { display: flex; gap: .5rem; }
+.strip figure { margin: 0; flex: 0 1 4.5rem; min-width: 0; font-size: .75rem; line-height: 1.25; }
+.strip figcaption { margin-top: .15rem; overflow: hidden; text-overflow: ellipsis; display: -webkit-box;
+  -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow-wrap: anywhere; }
 .strip figcaption::before { content: "= "; color: var(--soft); }
 .strip .differs figcaption::before { content: "≠ "; color: var(--accent); }
 .pair { display: flex; gap: .8rem; flex-wrap: wrap; }
+.keep { color: var(--good); font-size: .75rem; white-space: nowrap; }
+.pair .given .label { color: var(--accent); }
 .pair figure { margin: 0; max-width: 10rem; font-size: .8125rem; min-width: 5rem; }
-.gone { display: flex; align-items: center; justify-content: center; width: 7rem; height: 7rem; background: var(--line);
+.gone { display: flex; align-items: center; justify-content: center; width: 6rem; height: 6rem; background: var(--line);
   color: var(--soft); font-size: .75rem; border-radius: .25rem; }
-.gone.small { width: 4.5rem; height: 4.5rem; }
+.gone.small { width: 100%; height: 3.5rem; }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .875rem; margin: .5rem 0; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
@@ -70,8 +72,12 @@ th { color: var(--soft); font-weight: 500; }
 table.figures td:not(:first-child), table.figures th:not(:first-child) { text-align: right;
   font-variant-numeric: tabular-nums; }
 .path { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .92em; overflow-wrap: anywhere; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); gap: 1rem 2rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(34rem, 100%), 1fr)); gap: 1rem 2rem; }
+.beside { display: flex; flex-wrap: wrap; gap: 0 1.5rem; align-items: flex-start; }
+.beside > .scroll { flex: 0 1 auto; }
+.beside td, .beside th { min-width: 0; padding-right: .8rem; }
 .plot { display: block; margin: .5rem 0; font-family: inherit; }
+.plot.wide { max-width: 100%; min-width: 27rem; height: auto; }
 .plot text { font-size: 12px; fill: var(--soft); }
 .plot text.value { fill: var(--ink); }
 .plot text.on-heat { fill: var(--on-heat); }
@@ -89,14 +95,15 @@ table.figures td:not(:first-child), table.figures th:not(:first-child) { text-al
 rect.track { fill: var(--line); }
 rect.suggested { fill: var(--good); }
 .key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .8125rem; color: var(--soft); }
-.key svg { width: .8rem; height: .8rem; vertical-align: -.1rem; margin-right: .3rem; }
+.key svg.plot { display: inline-block; margin: 0; width: .8rem; height: .8rem; vertical-align: -.1rem;
+  margin-right: .3rem; }
 footer { padding-bottom: 3rem; }
 @media (max-width: 40rem) { main, header, footer { padding: 0 .9rem; } header { padding-top: 1.2rem; }
   .tiles { grid-template-columns: repeat(2, 1fr); } .tile b { font-size: 1.25rem; } }
 @media print { :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #bbb; --accent: #a3330f;
   --calm: #bbb; --good: #1f6546; --other: #6d4f99; --fourth: #8f6a10; --on-heat: #fff; } body { font-size: 10pt; }
   nav { display: none; } details::details-content { content-visibility: visible; block-size: auto; }
-  .plot { max-width: 100%; height: auto; } .cards { grid-template-columns: repeat(3, 1fr); }
+  .plot, .plot.wide { max-width: 100%; min-width: 0; height: auto; } .cards { grid-template-columns: repeat(3, 1fr); }
   .cards.wide { grid-template-columns: repeat(2, 1fr); }
   rect { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
