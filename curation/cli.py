@@ -1,0 +1,136 @@
+"""The `curate` command: finds the subcommand, and turns whatever it raises into a sentence and an exit code.
+
+Exit codes: 0 done, 1 our own fault, 2 the user's mistake (one sentence, no traceback), 130 interrupted (Ctrl-C), 141
+the reader of the output has gone. No other module of the library reads the environment or the arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+import curation
+from curation.errors import CurationError
+from curation.files import set_failpoints
+
+DONE, OUR_FAULT, USER_MISTAKE, INTERRUPTED, OUTPUT_CLOSED = 0, 1, 2, 130, 141
+
+# Name and one line of help, in the order in which a newcomer meets them; curation/commands/<name>.py has the rest.
+COMMANDS = {
+    "demo": "Score real handwritten digits with planted faults, and count what was found.",
+    "score": "Score a labelled image data set: find wrong labels, duplicates, leaks, outliers and broken files.",
+    "issues": "Print or save the ranked issues of a run.",
+    "report": "Write a run as one self-contained HTML page with pictures and plots.",
+    "doctor": "Say what this machine and workspace have, and what `auto` would choose.",
+}
+
+
+class Commands(click.Group):
+    """Subcommands by name from COMMANDS, imported when they run, so that `curate --help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"curation.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" There are: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(curation.__version__, prog_name="curate", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks and warnings.")
+def cli(debug: bool) -> None:
+    """Find wrong labels in image data sets, fix them, and prove that it helped.
+
+    Start with `curate demo`, or with a folder of your own that has one subfolder per class: `curate score FOLDER`.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `curate` with `arguments` (default: those of the process); the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    debug = "--debug" in arguments or bool(os.environ.get("CURATE_DEBUG"))
+    _prepare_streams()
+    if not debug and not sys.warnoptions:
+        import warnings
+
+        warnings.simplefilter("ignore")
+    try:
+        set_failpoints(os.environ.get("CURATE_FAILPOINT", ""))
+        code = cli.main(arguments, prog_name="curate", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or DONE)
+    except click.exceptions.Exit as exit_:
+        return int(exit_.exit_code)
+    except click.ClickException as error:
+        return _user_mistake(error.format_message(), error.ctx if isinstance(error, click.UsageError) else None)
+    except CurationError as error:
+        if debug:
+            traceback.print_exc()
+        return _user_mistake(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        print("\nInterrupted. Run the same command again to go on from here.", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has no reader; without this the interpreter complains about it when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+    except Exception as error:
+        return _our_fault(error, debug)
+
+
+def _prepare_streams() -> None:
+    """Print what a terminal of another encoding cannot show as an escape instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _user_mistake(text: str, context: click.Context | None = None) -> int:
+    # No terminal escape or line break that a file name or label smuggled into the sentence gets through.
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(line, err=True)
+    if context is not None:
+        click.echo(f"Try '{context.command_path} --help'.", err=True)
+    return USER_MISTAKE
+
+
+def _our_fault(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    own = [
+        f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(Path(__file__).parent)
+    ]
+    where = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    text = f"{type(error).__name__}{where}: {error}"
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)[:500]
+    click.secho("Internal error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(
+        f"{line}\nThis is a fault of curate, not of yours or your data. Please report it with the output of the same "
+        "command with --debug, and of `curate doctor --json`.",
+        err=True,
+    )
+    return OUR_FAULT

@@ -1,0 +1,68 @@
+"""Options that several commands share, and help that shows them in named groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+COMMON = "Place and output"  # the group of the options that every command takes, listed last
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class GroupedOption(click.Option):
+    """An option that is listed in the help under `group`."""
+
+    def __init__(self, *names: str, group: str = "Options", **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help lists its options by group, in the order in which they are declared."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", COMMON), []).append(record)
+        for title, records in sorted(groups.items(), key=lambda group: group[0] == COMMON):
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def option(*names: str, group: str, **settings: Any) -> Callable[[Function], Function]:
+    """`click.option` in a named group of the help."""
+    return click.option(*names, cls=GroupedOption, group=group, **settings)
+
+
+def common(function: Function) -> Function:
+    """Add what every command takes: --workspace, --json, --debug."""
+    for decorate in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and warnings."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, and nothing else there."),
+        click.option(
+            "--workspace",
+            type=click.Path(path_type=Path),
+            default=".",
+            metavar="DIR",
+            help="Where runs, cache and manifest versions are kept (default: the current folder).",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def run_argument(function: Function) -> Function:
+    """Add the optional argument RUN."""
+    return click.argument("run_id", metavar="[RUN]", required=False)(function)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value; ASCII only, so that nothing in it can act on a terminal."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))

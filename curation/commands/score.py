@@ -1,0 +1,84 @@
+"""`curate score`: a labelled image data set in, ranked issues and a short summary out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curation.commands.options import COMMON, Command, common, option, print_json
+
+SOURCE, MODEL = "Reading the source", "The model that judges the labels"
+
+
+@click.command(cls=Command)
+@click.argument("source")
+@option("--labels", group=SOURCE, metavar="TABLE", help="Table of labels; its paths are relative to SOURCE.")
+@option("--image-column", group=SOURCE, metavar="NAME", help="Column with the image paths (guessed).")
+@option("--label-column", group=SOURCE, metavar="NAME", help="Column with the labels (guessed).")
+@option("--split-column", group=SOURCE, metavar="NAME", help="Column with train, val, test ... (guessed).")
+@option("--group-column", group=SOURCE, metavar="NAME", help="Column with what belongs together: patient, burst ...")
+@option("--label-from-name", group=SOURCE, is_flag=True, help="Take the label from the file name, as in cat.0.jpg.")
+@option("--label-pattern", group=SOURCE, metavar="REGEX", help="The same, by a regular expression with one group.")
+@option(
+    "--class-folder",
+    group=SOURCE,
+    type=click.Choice(["first", "last", "path"]),
+    help="Which of several nested folders is the class (first).",
+)
+@option("--encoding", group=SOURCE, metavar="NAME", help="Encoding of a CSV table (UTF-8).")
+@option("--format", "source_format", group=SOURCE, metavar="NAME", help="Force the format instead of recognising it.")
+@option(
+    "--mode",
+    group=MODEL,
+    type=click.Choice(["auto", "probe", "finetune", "compact"]),
+    default="auto",
+    help="probe: linear heads on a pretrained network; finetune: the network trained per fold; compact: a small "
+    "network from scratch; auto: whichever suits this machine.",
+)
+@option("--model", group=MODEL, metavar="NAME", help="Network of torchvision, such as mobilenet_v2 or resnet18.")
+@option("--weights", group=MODEL, default="default", metavar="default|none|FILE", help="Pretrained weights.")
+@option(
+    "--folds",
+    group=MODEL,
+    default=5,
+    type=click.IntRange(2, 100),
+    metavar="N",
+    help="Folds of the cross-validation (5).",
+)
+@option(
+    "--seed",
+    group=MODEL,
+    default=0,
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    help="Decides everything random (0).",
+)
+@option("--device", group=MODEL, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute.")
+@option("--no-flip", group=MODEL, is_flag=True, help="Never mirror pictures: for text, digits, left and right.")
+@option("--epochs", group=MODEL, type=click.IntRange(1, 10_000), metavar="N", help="Passes over the data (by size).")
+@option("--size", "size_px", group=MODEL, type=click.IntRange(8, 1024), metavar="PX", help="Side of the pictures.")
+@option("--name", group=COMMON, metavar="DATASET", help="Name of the data set (default: that of SOURCE).")
+@common
+def command(source: str, workspace: Path, as_json: bool, no_flip: bool, **flags: Any) -> None:
+    """Score a labelled image data set: find wrong labels, duplicates, leaks, outliers and broken files.
+
+    SOURCE is a folder with one subfolder per class (train/val/test above them or not), a CSV or Parquet table, an array
+    file (.npz, .h5), or the name of a torchvision data set. Nothing in it is ever changed. What is found is kept in
+    the workspace, under .curate/runs; the same command again answers from there, and goes on after an interruption.
+    """
+    from curation.commands.summary import print_summary
+    from curation.importers.options import ImportOptions
+    from curation.score import ScoreSettings, score
+    from curation.terminal import RichProgress, stdout_console
+
+    reading = {field: flags.pop(field) for field in ImportOptions.__dataclass_fields__ if field in flags}
+    chosen = {name: value for name, value in {**flags, "flip": not no_flip}.items() if value is not None}
+    options = ImportOptions(**{name: value for name, value in reading.items() if value is not None})
+    with RichProgress() as progress:
+        run = score(source, ScoreSettings(**chosen), workspace, options, progress)
+    if as_json:
+        print_json({**run.info, "run_dir": str(run.folder)})
+    else:
+        print_summary(run, workspace, stdout_console())

@@ -1,0 +1,156 @@
+"""The summary that ends `curate score` and `curate demo`: what was read, found and estimated, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from curation.explain import percent, read_evidence, title_of
+from curation.runs import Run
+from curation.terminal import duration, shown, shown_path, table
+
+LISTED_REASONS = 3
+LISTED_PAIRS = 5
+LISTED_LABELS = 10
+LISTED_NOTES = 6
+
+
+def print_summary(run: Run, workspace: Path, console: Console) -> None:
+    """Print the summary of a run."""
+    info, samples, issues = run.info, run.samples(), run.issues()
+    _read(info, samples, console)
+    _model(info, console)
+    _counts(info, issues, console)
+    _health(info, console)
+    _worst(samples, issues, console)
+    seconds = float(sum((info.get("seconds") or {}).values()))
+    console.print(
+        f"Run {run.run_id}", Text(f"made in {duration(seconds)}, kept in {run.folder}", style="dim"), soft_wrap=True
+    )
+    print_next(workspace, console)
+
+
+def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None:
+    """What was read: format, count, classes, splits; the first unreadable files with their reasons; notes."""
+    readable = samples[samples["status"] == "ok"]
+    splits = [f"{shown(name, 16)} {count:,}" for name, count in readable["split"].value_counts().items() if name]
+    facts = [
+        f"{len(readable):,} pictures",
+        f"{len(info.get('classes') or []):,} classes",
+        ", ".join(splits) if len(splits) > 1 else "",
+    ]
+    console.print(Text(shown(info["dataset"]), style="bold"), Text(": " + ", ".join(filter(None, facts))), sep="")
+    for note in (info.get("notes") or [])[:LISTED_NOTES]:
+        console.print(Text("  " + shown(note, 500)))
+    broken = samples[samples["status"] != "ok"]
+    _reasons("could not be read", broken, console)
+    rejected = pd.DataFrame(info.get("rejected") or [])
+    _reasons("left out", rejected, console)
+
+
+def _reasons(what: str, files: pd.DataFrame, console: Console) -> None:
+    if files.empty:
+        return
+    console.print(Text(f"  {len(files):,} {what}:", style="red"))
+    for path, reason in zip(files["path"][:LISTED_REASONS], files["reason"][:LISTED_REASONS], strict=True):
+        console.print(Text(f"    {shown_path(path, 40)}: {shown(reason, 100)}"))
+    if len(files) > LISTED_REASONS:
+        console.print(
+            Text(f"    and {len(files) - LISTED_REASONS:,} more: curate issues --issue unreadable", style="dim")
+        )
+
+
+def _model(info: dict[str, Any], console: Console) -> None:
+    plan = info.get("plan") or {}
+    parts = [
+        plan.get("mode"),
+        plan.get("model"),
+        plan.get("device"),
+        f"{plan['size_px']} px" if plan.get("size_px") else "",
+    ]
+    console.print(Text("Judged by: ", style="bold"), Text(", ".join(str(part) for part in parts if part)), sep="")
+    if plan.get("why"):
+        console.print(Text("  " + shown(plan["why"], 500), style="dim"))
+
+
+def _counts(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> None:
+    """How many of each issue, in queue order."""
+    counts = {name: count for name, count in (info.get("issues") or {}).items() if count}
+    console.print()
+    if not counts:
+        console.print("No issues found.")
+    else:
+        drawn = table("Issue", ">Flagged", "What it is")
+        for name, count in counts.items():
+            drawn.add_row(name, f"{count:,}", Text(title_of(name), style="dim"))
+        console.print(drawn)
+    for name, reason in (info.get("skipped_detectors") or {}).items():
+        console.print(Text(f"{name} not looked for: {shown(reason, 200)}", style="dim"))
+
+
+def _health(info: dict[str, Any], console: Console) -> None:
+    """Label health, the estimate of wrong labels, and the pairs of classes that are mixed up most."""
+    health = info.get("health") or {}
+    if health.get("label_health") is None:
+        return
+    labels, wrong = health["labels"], round(health["estimated_wrong"])
+    console.print()
+    console.print(
+        Text("Label health ", style="bold"), Text(percent(health["label_health"]), style="bold green"), sep=""
+    )
+    console.print(f"  about {wrong:,} of {labels:,} labels are wrong", end="")
+    if health.get("cleanlab_estimated_wrong") is not None:
+        console.print(f" (cleanlab's count: {health['cleanlab_estimated_wrong']:,})", end="")
+    console.print()
+    pairs = (health.get("confused") or [])[:LISTED_PAIRS]
+    if pairs:
+        console.print()
+        drawn = table("Most confused: given", "looks like", ">Flagged")
+        for given, suggested, count, *_ in pairs:
+            drawn.add_row(shown(given), shown(suggested), f"{count:,}")
+        console.print(drawn)
+
+
+def _worst(samples: pd.DataFrame, issues: pd.DataFrame, console: Console) -> None:
+    """The labels most likely wrong."""
+    worst = issues[issues["issue"] == "label_error"].head(LISTED_LABELS)
+    if worst.empty:
+        return
+    path = samples.set_index("sample_id")["path"]
+    room = max(console.width - 56, 18)
+    drawn = table("Worst labels", "Given", ">p", "Looks like", ">p")
+    for row in worst.to_dict("records"):
+        given_p, best_p = probabilities(row)
+        drawn.add_row(
+            shown_path(path.get(row["sample_id"], row["sample_id"]), room),
+            shown(row["given_label"], 14), given_p, shown(row["suggestion"], 14) if row["suggestion"] else "", best_p,
+        )  # fmt: skip
+    console.print()
+    console.print(drawn)
+    console.print()
+
+
+def probabilities(row: dict[str, Any]) -> tuple[str, str]:
+    """The probability of the given and of the suggested label, for people; "" where the evidence has none."""
+    evidence = read_evidence(row)
+    top = {str(name): float(p) for name, p in evidence.get("top3") or []}
+    given = evidence.get("p_given")
+    suggested = top.get(str(row["suggestion"]))
+    return ("" if given is None else percent(float(given)), "" if suggested is None else percent(suggested))
+
+
+def print_next(workspace: Path, console: Console) -> None:
+    """What to type next."""
+    where = "" if str(workspace) == "." else f" --workspace {shlex.quote(str(workspace))}"
+    console.print()
+    console.print(Text("Next", style="bold"))
+    for typed, why in (
+        (f"curate issues --top 50{where}", "the ranking goes on"),
+        (f"curate report --open{where}", "the same with pictures, as one HTML file"),
+    ):
+        console.print(Text("  "), Text(typed, style="cyan"), Text(f"   {why}", style="dim"), sep="", soft_wrap=True)

@@ -1,0 +1,219 @@
+"""What the terminal shows: consoles, progress with time left, tables, and text from outside made harmless.
+
+Data is never markup: the consoles read no rich tags, and every label, name or reason goes through `shown`. Colours are
+those of the terminal's own palette that can be read on a light and on a dark background; none when piped or NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from curation.explain import visible
+from curation.progress import Advance, Progress
+
+PATIENCE_SECONDS = 2.0  # a stage that is over sooner is not worth a line
+PLAIN_LINE_SECONDS = 10.0  # between two lines of one stage where there is no terminal to redraw
+LABEL_CELLS = 32
+
+
+def stdout_console() -> Console:
+    """Where results go."""
+    return _console(sys.stdout)
+
+
+def stderr_console() -> Console:
+    """Where progress and choices go, so that standard output can be piped."""
+    return _console(sys.stderr)
+
+
+def _console(stream: IO[str]) -> Console:
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
+
+
+def shown(text: object, cells: int = LABEL_CELLS) -> str:
+    """Text from outside, ready for the terminal: nothing invisible or active in it, cut at the end to `cells`."""
+    return _cut(visible(str(text)) or '""', cells)
+
+
+def shown_path(path: object, cells: int) -> str:
+    """The same for a path, which is cut at its front: the file name is what people look for."""
+    return _cut(visible(str(path), 4096) or '""', cells, keep_end=True)
+
+
+def _cut(text: str, cells: int, keep_end: bool = False) -> str:
+    """`text` in at most `cells` columns, the rest replaced by an ellipsis; wide characters count twice."""
+    if cell_len(text) <= cells:
+        return text
+    kept: list[str] = []
+    room = cells - 1
+    for character in reversed(text) if keep_end else text:
+        room -= cell_len(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return "…" + "".join(reversed(kept)) if keep_end else "".join(kept) + "…"
+
+
+def table(*columns: str, title: str = "") -> Table:
+    """An empty table in the house style; a column name that starts with `>` is set flush right."""
+    drawn = Table(
+        title=title or None,
+        title_style="bold",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
+    )
+    for name in columns:
+        drawn.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+    return drawn
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: `0.4 s`, `12 s`, `2 min 05 s`, `1 h 10 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Stage:
+    """One stage at work. `rate_from` is when it was first drawn, and how much was done then: units that came from a
+    cache or a checkpoint at the start say nothing about how long the others take."""
+
+    name: str
+    total: int
+    unit: str
+    started: float = field(default_factory=time.monotonic)
+    done: int = 0
+    ended: bool = False
+    rate_from: tuple[float, int] | None = None
+    bar: TaskID | None = None
+
+    def left(self) -> str:
+        """Time left in words, "" while nothing can be said."""
+        if self.rate_from is None or self.done <= self.rate_from[1] or not self.total:
+            return ""
+        since, before = self.rate_from
+        seconds = (time.monotonic() - since) / (self.done - before) * max(self.total - self.done, 0)
+        return f"about {duration(max(round(seconds), 1))} left"
+
+
+class _TimeLeft(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        stage: _Stage = task.fields["stage"]
+        return Text(stage.left() or duration(time.monotonic() - stage.started), style="dim")
+
+
+class RichProgress(Progress):
+    """Progress on standard error: bars on a terminal, now and then a plain line elsewhere; use it as a context."""
+
+    def __init__(self, console: Console | None = None, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._console = console or stderr_console()
+        self._patience = patience_seconds
+        self._lock = threading.RLock()
+        self._bars: Bars | None = None
+
+    def __enter__(self) -> RichProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._bars is not None:
+                self._bars.stop()
+                self._bars = None
+
+    def message(self, text: str) -> None:
+        """Say one line, above the bars if there are any."""
+        self._console.print(Text(visible(text, 2000)), soft_wrap=not self._console.is_terminal)
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str = "images") -> Iterator[Advance]:
+        stage = _Stage(visible(name), int(total), visible(unit))
+        timer = self._later(self._patience, stage)
+
+        def advance(count: int) -> None:
+            with self._lock:
+                stage.done += int(count)
+                if stage.bar is not None and self._bars is not None:
+                    self._bars.update(stage.bar, completed=stage.done)
+
+        try:
+            yield advance
+        finally:
+            timer.cancel()
+            self._end(stage)
+
+    def _later(self, seconds: float, stage: _Stage) -> threading.Timer:
+        # A timer and not `advance` shows a stage, because one that is stuck in its first unit has to be seen, too.
+        timer = threading.Timer(seconds, self._show, [stage])
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _show(self, stage: _Stage) -> None:
+        with self._lock:
+            if stage.ended:
+                return
+            stage.rate_from = stage.rate_from or (time.monotonic(), stage.done)
+            if not self._console.is_terminal:
+                left = stage.left()
+                self._line(f"{stage.name}: {stage.done:,} of {stage.total:,} {stage.unit}{left and ', ' + left}")
+                self._later(PLAIN_LINE_SECONDS, stage)
+                return
+            if self._bars is None:
+                self._bars = self._new_bars()
+                self._bars.start()
+            stage.bar = self._bars.add_task(
+                stage.name, total=stage.total or None, completed=stage.done, stage=stage, unit=stage.unit
+            )
+
+    def _new_bars(self) -> Bars:
+        return Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan", pulse_style="cyan"),
+            TextColumn("{task.completed:,.0f} of {task.fields[stage].total:,} {task.fields[unit]}", markup=False),
+            _TimeLeft(),
+            console=self._console,
+            transient=True,
+            refresh_per_second=4,
+        )
+
+    def _end(self, stage: _Stage) -> None:
+        with self._lock:
+            stage.ended = True
+            if stage.bar is not None and self._bars is not None:
+                self._bars.remove_task(stage.bar)
+                if not self._bars.task_ids:
+                    self._bars.stop()
+                    self._bars = None
+            if stage.rate_from is not None:
+                took = duration(time.monotonic() - stage.started)
+                self._line(f"{stage.name}: {stage.done:,} {stage.unit} in {took}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(Text(text, style="dim"), soft_wrap=not self._console.is_terminal)
