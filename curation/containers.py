@@ -49,9 +49,16 @@ class Container:
         ------
         UnreadableError : no such picture, or its values cannot be pixels.
         """
+        return array_picture(*self.values(index))
+
+    def values(self, index: int) -> tuple[np.ndarray, tuple[float, float]]:
+        """The values of picture `index` as stored, and what becomes 0 and 255; raises as `picture` does."""
         if not 0 <= index < len(self):
             raise UnreadableError(f"the array '{self.key}' has {len(self):,} pictures, none with the number {index:,}")
-        return array_picture(self.read(index), self.span)
+        try:
+            return self.read(index), self.span
+        except OSError as error:
+            raise UnreadableError(f"the array file could not be read ({error})") from error
 
 
 def array_picture(values: np.ndarray, span: tuple[float, float]) -> Picture:

@@ -43,18 +43,18 @@ def open_picture(root: Path, path: str, reduced: bool = False) -> Picture:
     return decode_picture(read_bytes(root, path), reduced)
 
 
-def read_bytes(root: Path, path: str) -> bytes:
-    """All bytes of a regular file below `root`.
+def read_bytes(root: Path, path: str, limit: int | None = None) -> bytes:
+    """All bytes of a regular file below `root`, or the first `limit`.
 
     Raises
     ------
     UnreadableError : not there, not a regular file, a link that leads out of the root, too large, or failing to read.
     """
-    data, _ = read_bytes_and_stat(root, path)
+    data, _ = read_bytes_and_stat(root, path, limit)
     return data
 
 
-def read_bytes_and_stat(root: Path, path: str) -> tuple[bytes, os.stat_result]:
+def read_bytes_and_stat(root: Path, path: str, limit: int | None = None) -> tuple[bytes, os.stat_result]:
     """As `read_bytes`, with the state of the open file before it was read."""
     location = locate(root, path)
     try:
@@ -65,8 +65,9 @@ def read_bytes_and_stat(root: Path, path: str) -> tuple[bytes, os.stat_result]:
             if state.st_size > MAX_FILE_BYTES:
                 raise UnreadableError(f"larger than {MAX_FILE_BYTES // 2**20} MB ({state.st_size:,} bytes)")
             with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as stream:
-                data = stream.read(state.st_size + 1)  # one more, to see a file that grows
-                while 0 < len(data) < state.st_size and (more := stream.read(state.st_size - len(data))):
+                wanted = state.st_size if limit is None else min(limit, state.st_size)
+                data = stream.read(wanted)
+                while 0 < len(data) < wanted and (more := stream.read(wanted - len(data))):
                     data += more
             return data, state
         finally:
@@ -103,6 +104,18 @@ def locate(root: Path, path: str) -> Path:
         raise UnreadableError(_plain(error)) from error
     except ValueError as error:
         raise UnreadableError(f"not a file name ({error})") from error
+
+
+def regular_state(root: Path, path: str) -> os.stat_result | None:
+    """The state of a regular file that is no link itself; None for anything that needs a closer look."""
+    try:
+        folder, _, last = text_to_path(path).rpartition("/")
+        if path.startswith("/") or ".." in path.split("/"):
+            return None
+        state = os.lstat(_real_folder(os.path.join(root, folder), os.fspath(root)) + "/" + last)
+    except (OSError, ValueError, UnreadableError):
+        return None
+    return state if stat.S_ISREG(state.st_mode) else None
 
 
 @lru_cache(maxsize=4096)
