@@ -44,8 +44,8 @@ ARRAYS = (
 
 # Packages whose version can change a score.
 RESULT_PACKAGES = ("cleanlab", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "torch", "torchvision")
-# Modules that only show or move results: changing one of them does not make a run stale.
-_SHOWING = {"cli.py", "demo.py", "doctor.py", "progress.py", "report.py", "terminal.py"}
+# Modules and folders that only show or move results: changing one of them does not make a run stale.
+_SHOWING = {"cli.py", "commands", "demo.py", "doctor.py", "explain.py", "progress.py", "report", "terminal.py"}
 
 
 # --- identity ----------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def code_version() -> str:
     digest = hashlib.blake2b(digest_size=8)
     root = Path(curation.__file__).parent
     for path in sorted(root.rglob("*.py")):
-        if path.name not in _SHOWING:
+        if _SHOWING.isdisjoint(path.relative_to(root).parts):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{curation.__version__}+{digest.hexdigest()}"
 
