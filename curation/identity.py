@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import pandas as pd
@@ -71,23 +70,19 @@ def with_ids(
 
     `known` : annotations as they were, columns `sample_id` and `annotation_id`.
     """
-    renamed = dict(zip(samples["sample_id"], sample_ids, strict=True))
-    owners = [renamed[sample_id] for sample_id in annotations["sample_id"]]
-    before: dict[str, list[str]] = {}
-    for sample_id, annotation_id in zip(known["sample_id"], known["annotation_id"], strict=True):
-        if annotation_id:
-            before.setdefault(sample_id, []).append(annotation_id)
-    seen: Counter[str] = Counter()
+    renamed = dict(zip(samples["sample_id"].tolist(), sample_ids, strict=True))
+    owners = pd.Series([renamed[sample_id] for sample_id in annotations["sample_id"].tolist()], dtype="str")
+    known = known[known["annotation_id"] != ""]
+    kept = dict(zip(_places(known["sample_id"]), known["annotation_id"].tolist(), strict=True))
+    used = set(kept.values())
     annotation_ids = []
-    for owner in owners:
-        position = seen[owner]
-        seen[owner] += 1
-        kept = before.get(owner, [])
-        annotation_ids.append(kept[position] if position < len(kept) else _fresh_annotation_id(owner, position, kept))
+    for owner, place in zip(owners.tolist(), _places(owners), strict=True):
+        annotation_ids.append(kept.get(place) or _fresh_annotation_id(owner, used))
+        used.add(annotation_ids[-1])
     return (
         samples.assign(sample_id=pd.Series(sample_ids, index=samples.index, dtype="str")),
         annotations.assign(
-            sample_id=pd.Series(owners, index=annotations.index, dtype="str"),
+            sample_id=owners.set_axis(annotations.index),
             annotation_id=pd.Series(annotation_ids, index=annotations.index, dtype="str"),
         ),
     )
@@ -95,7 +90,7 @@ def with_ids(
 
 def _pictures(samples: pd.DataFrame) -> list[str]:
     """What tells a picture: its pixels, or the bytes of a file that cannot be decoded, "" where neither is known."""
-    pairs = zip(samples["pixel_hash"], samples["content_hash"], strict=True)
+    pairs = zip(samples["pixel_hash"].tolist(), samples["content_hash"].tolist(), strict=True)
     return [pixels or (f"bytes:{content}" if content else "") for pixels, content in pairs]
 
 
@@ -106,7 +101,14 @@ def _fresh_id(path: str, used: set[str]) -> str:
     return sample_id
 
 
-def _fresh_annotation_id(sample_id: str, position: int, kept: list[str]) -> str:
-    while (annotation_id := make_annotation_id(sample_id, position)) in kept:
+def _fresh_annotation_id(sample_id: str, used: set[str]) -> str:
+    position = 0
+    while (annotation_id := make_annotation_id(sample_id, position)) in used:
         position += 1
     return annotation_id
+
+
+def _places(owners: pd.Series) -> list[str]:
+    """`sample id/0`, `/1` ...: the place of each annotation among those of its sample."""
+    positions = owners.groupby(owners).cumcount()
+    return [f"{owner}/{position}" for owner, position in zip(owners.tolist(), positions.tolist(), strict=True)]

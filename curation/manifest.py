@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pandas as pd
 
 import curation
@@ -126,10 +127,14 @@ def read(folder: Path, version: str) -> pd.DataFrame:
 
 def build_rows(samples: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame:
     """Manifest rows: every sample with each of its annotations (one row without a label if it has none), sorted."""
-    rows = samples.merge(annotations, on="sample_id", how="left", validate="one_to_many")
+    owner = pd.Index(samples["sample_id"]).get_indexer(annotations["sample_id"])
+    assert (owner >= 0).all(), "an annotation of a sample that does not exist"
+    bare = np.flatnonzero(np.bincount(owner, minlength=len(samples)) == 0)
+    left = samples.take(np.concatenate([owner, bare])).reset_index(drop=True)
+    right = annotations.drop(columns="sample_id").reset_index(drop=True).reindex(range(len(left)))
     for name in ("annotation_id", "label", "attributes"):
-        rows[name] = rows[name].fillna("")
-    return _sorted(rows[list(COLUMNS)].astype(COLUMNS))
+        right[name] = right[name].fillna("")
+    return _sorted(pd.concat([left, right], axis=1)[list(COLUMNS)].astype(COLUMNS))
 
 
 def canonical_hash(rows: pd.DataFrame) -> str:
@@ -236,11 +241,11 @@ def ensure_first(
 def _differences(old: pd.DataFrame, new: pd.DataFrame, matches: Matches) -> list[str]:
     """What changed between two lists of rows, in words with counts; empty if they are the same."""
     kinds = Counter(matches.kinds)
-    old_ids, new_ids = set(old["sample_id"]), set(new["sample_id"])
-    both = old_ids & new_ids
+    old_ids, new_ids = pd.Index(old["sample_id"].unique()), pd.Index(new["sample_id"].unique())
+    both = old_ids.intersection(new_ids)
     found = {
         "pictures added": kinds["new"],
-        "removed": len(old_ids - new_ids),
+        "removed": len(old_ids) - len(both),
         "renamed": kinds["renamed"],
         "edited in place": kinds["edited"],
         "with another label": _count_changed(old, new, both, ["label", "x", "y", "w", "h"]),
@@ -250,15 +255,15 @@ def _differences(old: pd.DataFrame, new: pd.DataFrame, matches: Matches) -> list
     return [f"{count} {words}" for words, count in found.items() if count]
 
 
-def _count_changed(old: pd.DataFrame, new: pd.DataFrame, ids: set[str], columns: list[str]) -> int:
-    def contents(rows: pd.DataFrame) -> dict[str, list[tuple[Any, ...]]]:
-        values: dict[str, list[tuple[Any, ...]]] = {}
-        for sample_id, *cells in zip(rows["sample_id"], *(_plain(rows[name]) for name in columns), strict=True):
-            values.setdefault(sample_id, []).append(tuple(cells))
-        return values
+def _count_changed(old: pd.DataFrame, new: pd.DataFrame, ids: pd.Index, columns: list[str]) -> int:
+    before, after = _fingerprints(old, columns).reindex(ids), _fingerprints(new, columns).reindex(ids)
+    return int((before != after).sum())
 
-    before, after = contents(old), contents(new)
-    return sum(before[sample_id] != after[sample_id] for sample_id in ids)
+
+def _fingerprints(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """One number per sample that stands for the contents of `columns` in all its rows, in whatever order."""
+    hashes = pd.util.hash_pandas_object(rows[columns], index=False)
+    return hashes.groupby(rows["sample_id"]).sum()
 
 
 @contextmanager
@@ -369,18 +374,21 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows by sample_id and annotation_id, in the order of their code points; as they are if that is their order."""
-    samples, annotations = rows["sample_id"].to_numpy(object), rows["annotation_id"].to_numpy(object)
-    order = sorted(range(len(rows)), key=list(zip(samples, annotations, strict=True)).__getitem__)
-    if order == list(range(len(rows))):
+    """Rows by sample_id and annotation_id, in the order of their code points (which is that of their UTF-8 bytes)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    keys = pa.table({name: pa.array(rows[name], type=pa.string()) for name in ("sample_id", "annotation_id")})
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]).to_numpy()
+    if (order[1:] > order[:-1]).all():
         return rows
-    return rows.iloc[order].reset_index(drop=True)
+    return rows.take(order).reset_index(drop=True)
 
 
 def _plain(column: pd.Series) -> list[Any]:
     """Values as JSON has them: text, whole numbers without a point, null for NaN."""
     if column.dtype.kind != "f":
-        return column.tolist()
+        return column.to_numpy(object).tolist()
     if column.isna().all():
         return [None] * len(column)
     return [None if v != v else int(v) if v.is_integer() and abs(v) < 2**53 else v for v in column.tolist()]
