@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ import pandas as pd
 import curation
 from curation.errors import NotFoundError, WorkspaceError
 from curation.files import failpoint, sync_folder, workspace_errors, write_atomic, write_json
+from curation.manifest import dataset_folder_name
 
 SCHEMA = 1
 ARRAYS = (
@@ -76,13 +76,8 @@ def run_key(samples: pd.DataFrame, annotations: pd.DataFrame, settings: Mapping[
 
 
 def make_run_id(dataset: str, key: str) -> str:
-    """`<dataset>-<first 10 digits of the key>`; the dataset's name is reduced to what is safe as a folder name."""
-    return f"{folder_name(dataset)}-{key[:10]}"
-
-
-def folder_name(dataset: str) -> str:
-    """`dataset` as one plain path component of at most 60 ASCII characters, never empty, never starting with a dot."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", dataset).strip("-.")[:60].rstrip("-.") or "dataset"
+    """`<dataset>-<first 10 digits of the key>`; the dataset's name is made a safe folder name as for manifests."""
+    return f"{dataset_folder_name(dataset)}-{key[:10]}"
 
 
 def code_version() -> str:

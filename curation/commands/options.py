@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +17,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class GroupedOption(click.Option):
     """An option that is listed in the help under `group`."""
 
-    def __init__(self, *names: str, group: str = "Options", **settings: Any) -> None:
-        super().__init__(*names, **settings)
+    def __init__(self, param_decls: Sequence[str] | None = None, group: str = "Options", **settings: Any) -> None:
+        super().__init__(param_decls, **settings)
         self.group = group
 
 

@@ -38,22 +38,22 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     "network from scratch; auto: whichever suits this machine.",
 )
 @option("--model", group=MODEL, metavar="NAME", help="Network of torchvision, such as mobilenet_v2 or resnet18.")
-@option("--weights", group=MODEL, default="default", metavar="default|none|FILE", help="Pretrained weights.")
+@option("--weights", group=MODEL, metavar="default|none|FILE", help="Pretrained: torchvision's, none, or a file.")
 @option(
     "--folds",
     group=MODEL,
     default=5,
-    type=click.IntRange(2, 100),
+    type=click.IntRange(2),
     metavar="N",
-    help="Folds of the cross-validation (5).",
+    help="Of the cross-validation (5).",
 )
 @option(
     "--seed",
     group=MODEL,
     default=0,
-    type=click.IntRange(0, 2**32 - 1),
+    type=click.IntRange(0),
     metavar="N",
-    help="Decides everything random (0).",
+    help="Decides all that is random (0).",
 )
 @option("--device", group=MODEL, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute.")
 @option("--no-flip", group=MODEL, is_flag=True, help="Never mirror pictures: for text, digits, left and right.")

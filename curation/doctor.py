@@ -1,0 +1,227 @@
+"""What the machine and the workspace have, what is wrong with them, and what `auto` would choose."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import curation
+from curation import plan, runs
+from curation.errors import CurationError
+
+PACKAGES = (*runs.RESULT_PACKAGES, "pyarrow", "h5py", "safetensors", "click", "rich")
+LOW_DISK_BYTES = 2 * 2**30
+NETWORK_SECONDS = 5.0
+# What `auto` is asked about: a typical set of small pictures, and one of photos.
+TYPICAL = {"small pictures (32 px)": 32, "photos (500 px)": 500}
+
+
+def inspect(workspace: Path) -> dict[str, Any]:
+    """Facts about machine and workspace, ready for JSON; changes nothing, and takes a few seconds at most.
+
+    Returns
+    -------
+    curate, python, system : versions
+    packages : version by name, "" where it is missing
+    machine : processor, cores, memory_bytes, fast_bf16 (bfloat16 faster than float32 on this processor)
+    gpu : `usable`, `why`, and `devices`: name, memory_bytes, fast_bf16 each
+    weights : by model that `auto` may take, `there` and `why`
+    auto : by kind of pictures, mode, model, device, size_px and why
+    workspace : path, writable, free_bytes, curate_bytes, runs, unfinished, leftovers
+    problems : sentences; empty when all is well. Being offline or without a GPU is no problem.
+    """
+    problems: list[str] = []
+    packages = runs.package_versions(PACKAGES)
+    missing = [name for name, version in packages.items() if not version]
+    problems += [f"The package {name} is not installed: install curate again with pip." for name in missing]
+    return {
+        "curate": curation.__version__,
+        "code": runs.code_version(),
+        "python": platform.python_version(),
+        "system": platform.platform(terse=True),
+        "packages": packages,
+        "machine": _machine(problems),
+        "gpu": _gpu(problems),
+        "weights": (weights := _weights()),
+        "auto": _auto(weights, problems),
+        "workspace": _workspace(workspace, problems),
+        "problems": problems,
+    }
+
+
+# --- machine -----------------------------------------------------------------------------------------------------
+
+
+def _machine(problems: list[str]) -> dict[str, Any]:
+    facts = {"processor": _processor(), "cores": _cores(), "memory_bytes": _memory_bytes(), "fast_bf16": False}
+    try:
+        import torch
+
+        from curation.train import has_fast_bf16
+
+        facts["fast_bf16"] = has_fast_bf16(torch.device("cpu"))
+    except (ImportError, OSError) as error:
+        problems.append(f"torch cannot be loaded, so nothing can be trained: {error}")
+    return facts
+
+
+def _processor() -> str:
+    for line in _text("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Cores that this process may use: affinity, and the share that a container was given."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _text("/sys/fs/cgroup/cpu.max").strip().partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period):
+        allowed = min(allowed, max(1, int(quota) // int(period)))
+    return allowed
+
+
+def _memory_bytes() -> int:
+    """Memory of the machine, or of the container where that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _text("/sys/fs/cgroup/memory.max").strip()
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _gpu(problems: list[str]) -> dict[str, Any]:
+    none: dict[str, Any] = {"usable": False, "devices": []}
+    try:
+        import torch
+    except (ImportError, OSError):
+        return {**none, "why": "torch cannot be loaded"}
+    if torch.version.cuda is None:
+        return {**none, "why": "this build of torch is for the CPU only"}
+    if not torch.cuda.is_available():
+        driver = Path("/proc/driver/nvidia/version").exists()
+        if driver:
+            problems.append(
+                "There is an NVIDIA driver, but torch cannot use the GPU: the driver may be too old for it."
+            )
+        return {**none, "why": "the driver does not answer" if driver else "no NVIDIA driver was found"}
+    from curation.train import has_fast_bf16
+
+    devices = []
+    for number in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(number)
+        devices.append({"name": device.name, "memory_bytes": int(device.total_memory)})
+    fast = has_fast_bf16(torch.device("cuda"))
+    return {"usable": True, "devices": devices, "fast_bf16": fast, "why": f"CUDA {torch.version.cuda} answers"}
+
+
+# --- what auto would choose --------------------------------------------------------------------------------------
+
+
+def _weights() -> dict[str, dict[str, Any]]:
+    """Whether the weights that `auto` may take can be had."""
+    models = sorted({plan.DEFAULT_MODEL[mode] for mode in ("probe", "finetune")})
+    return {model: dict(zip(("there", "why"), _reachable_soon(model), strict=True)) for model in models}
+
+
+def _reachable_soon(model: str) -> tuple[bool, str]:
+    """As `plan.weights_reachable`, but never for long: a name server may keep silent for a minute."""
+    result = [(False, "no answer from the network")]
+
+    def ask() -> None:
+        try:
+            result[0] = plan.weights_reachable(model)
+        except (ImportError, OSError, ValueError) as error:
+            result[0] = (False, f"{type(error).__name__}: {error}")
+
+    worker = threading.Thread(target=ask, daemon=True)
+    worker.start()
+    worker.join(NETWORK_SECONDS)
+    return result[0]
+
+
+def _auto(weights: dict[str, dict[str, Any]], problems: list[str]) -> dict[str, Any]:
+    def known(model: str) -> tuple[bool, str]:
+        return bool(weights[model]["there"]), str(weights[model]["why"])
+
+    chosen: dict[str, Any] = {}
+    for kind, side_px in TYPICAL.items():
+        try:
+            choice = plan.choose_plan(n_samples=10_000, median_side_px=side_px, reachable=known)
+        except (CurationError, ImportError, OSError) as error:
+            problems.append(f"`auto` has no choice for {kind}: {error}")
+            continue
+        facts = {name: getattr(choice, name) for name in ("mode", "model", "device", "size_px")}
+        chosen[kind] = {**facts, "why": list(choice.why)}
+    return chosen
+
+
+# --- workspace ---------------------------------------------------------------------------------------------------
+
+
+def _workspace(workspace: Path, problems: list[str]) -> dict[str, Any]:
+    place = Path(workspace).absolute()
+    existing = next(folder for folder in (place, *place.parents) if folder.exists())
+    writable = os.access(existing, os.W_OK) and existing.is_dir()
+    free = shutil.disk_usage(existing).free
+    own = (place / ".curate", place / "data_manifest")
+    files = [Path(folder, name) for root in own for folder, _, names in os.walk(root) for name in names]
+    if not writable:
+        problems.append(f"The workspace {place} cannot be written: choose another one with --workspace DIR.")
+    if free < LOW_DISK_BYTES:
+        problems.append(
+            f"Only {free / 2**30:.1f} GB are free in {place}: a run keeps decoded pictures and results there."
+        )
+    unfinished = [folder.name.removesuffix(".partial") for folder in runs.list_partial(place)]
+    if unfinished:
+        problems.append(
+            f"{len(unfinished)} unfinished: {', '.join(unfinished[:5])}. The same `curate score` again goes on from "
+            f"there; if it is not wanted any more, remove {runs.runs_folder(place)}/<run>.partial."
+        )
+    leftovers = [str(path.relative_to(place)) for path in files if path.name.startswith(".") and path.suffix == ".tmp"]
+    if leftovers:
+        problems.append(f"{len(leftovers)} temporary files of a killed process may be removed: {leftovers[0]} ...")
+    return {
+        "path": str(place),
+        "writable": writable,
+        "free_bytes": free,
+        "curate_bytes": sum(_size(path) for path in files),
+        "runs": _runs(place, problems),
+        "unfinished": unfinished,
+        "leftovers": leftovers,
+    }
+
+
+def _runs(workspace: Path, problems: list[str]) -> list[str]:
+    """Ids of the runs that can be read; what is wrong with the others, and with the arrays, is a problem."""
+    readable = []
+    for path in sorted(runs.runs_folder(workspace).glob("*/run.json")):
+        if path.parent.name.endswith(".partial"):
+            continue
+        try:
+            run = runs.read_run(workspace, path.parent.name)
+            for name in run.info["arrays"]:
+                run.array(name)
+            run.samples()
+            run.issues()
+            readable.append(run.run_id)
+        except CurationError as error:
+            problems.append(str(error))
+    return readable
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
