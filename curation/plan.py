@@ -1,0 +1,208 @@
+"""What will be trained, on what, and why: the choices behind `auto`, made once, printed, and kept with the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curation.errors import SettingsError, WeightsError
+
+MODES = ("auto", "probe", "finetune", "compact")
+DEFAULT_MODEL = {"probe": "mobilenet_v2", "finetune": "resnet18", "compact": "compact"}
+# The side, in pixels, that pretrained torchvision networks were trained at.
+PRETRAINED_SIZE_PX = 224
+# Sizes the compact network is offered; its cost does not depend on them (see model.PATCH_GRID), its memory does.
+COMPACT_SIZES_PX = (32, 64, 96)
+# Pictures seen per fold by the compact network: enough passes for a small set, enough pictures for a large one.
+COMPACT_PICTURES = 120_000
+COMPACT_EPOCHS = (8, 40)
+FINETUNE_EPOCHS = 8
+HEAD_EPOCHS = 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What cross-validation will do.
+
+    mode : "probe", "finetune" or "compact"
+    model : torchvision's name, or "compact"
+    weights : "default", "none" or the path of a safetensors file
+    weights_hash : of the file's bytes, "" where there is no file: the same name with other bytes is another run
+    device : "cpu" or "cuda"
+    size_px : side of the square that every picture is squashed to
+    flip : whether mirrored pictures mean the same
+    why : one sentence per choice that was made for the user
+    """
+
+    mode: str
+    model: str
+    weights: str
+    weights_hash: str
+    device: str
+    size_px: int
+    epochs: int
+    batch_size: int
+    flip: bool
+    why: tuple[str, ...] = field(default=(), compare=False)
+
+    def as_settings(self) -> dict[str, Any]:
+        """What decides the result, JSON-able: not the reasons, and a file's content instead of its place."""
+        chosen = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "why"}
+        if self.weights_hash:
+            del chosen["weights"]
+        return chosen
+
+
+def choose_plan(
+    mode: str = "auto",
+    model: str | None = None,
+    weights: str | None = None,
+    device: str = "auto",
+    flip: bool = True,
+    epochs: int | None = None,
+    size_px: int | None = None,
+    n_samples: int = 0,
+    median_side_px: int = PRETRAINED_SIZE_PX,
+    reachable: Callable[[str], tuple[bool, str]] | None = None,
+) -> Plan:
+    """Fill in every setting that the user left open.
+
+    Parameters
+    ----------
+    weights : "default" (torchvision's own), "none", a file, or None = open
+    n_samples : pictures that can be trained on
+    median_side_px : median of the shorter sides of the source's pictures
+    reachable : tells whether torchvision's weights of a model can be had without asking, and why; for tests
+
+    Raises
+    ------
+    SettingsError : settings that contradict each other, or a device that is not there.
+    WeightsError : weights that were asked for and are not there.
+    """
+    why: list[str] = []
+    if mode not in MODES:
+        raise SettingsError(f"--mode {mode} does not exist. Choose one of {', '.join(MODES)}.")
+    if size_px is not None and not 8 <= size_px <= 1024:
+        raise SettingsError(f"--size {size_px} is out of range: choose 8 to 1024 pixels.")
+    if epochs is not None and epochs < 1:
+        raise SettingsError(f"--epochs {epochs} is too few: choose 1 or more.")
+    device = _choose_device(device, why)
+    if mode == "auto":
+        mode, weights = _choose_mode(model, weights, device, reachable or weights_reachable, why)
+    if mode == "compact":
+        if model not in (None, "compact") or weights not in (None, "none"):
+            raise SettingsError(
+                "--mode compact trains its own small network from scratch: --model and --weights do not go with it. "
+                "Use --mode probe or --mode finetune for a torchvision network."
+            )
+        size = size_px or _compact_size(median_side_px)
+        passes = epochs or _compact_epochs(n_samples)
+        return Plan("compact", "compact", "none", "", device, size, passes, 250, flip, tuple(why))
+    model = model or DEFAULT_MODEL[mode]
+    weights = weights or "default"
+    if mode == "probe" and weights == "none":
+        raise SettingsError(
+            "--mode probe needs pretrained weights (--weights default or FILE.safetensors); with --weights none use "
+            "--mode finetune or --mode compact."
+        )
+    size = size_px or (PRETRAINED_SIZE_PX if mode == "probe" or median_side_px > 64 else max(32, median_side_px))
+    passes = epochs or (HEAD_EPOCHS if mode == "probe" else FINETUNE_EPOCHS)
+    return Plan(mode, model, weights, _file_hash(weights), device, size, passes, 64, flip, tuple(why))
+
+
+def _choose_device(device: str, why: list[str]) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise SettingsError(f"--device {device} does not exist. Choose auto, cpu or cuda.")
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        if device == "auto":
+            why.append(f"device cuda: {torch.cuda.get_device_name()} is there")
+        return "cuda"
+    if device == "cuda":
+        raise SettingsError("--device cuda: no usable GPU was found. `curate doctor` says what is there.")
+    why.append("device cpu: no usable GPU was found")
+    return "cpu"
+
+
+def _choose_mode(
+    model: str | None,
+    weights: str | None,
+    device: str,
+    reachable: Callable[[str], tuple[bool, str]],
+    why: list[str],
+) -> tuple[str, str | None]:
+    pretrained = "finetune" if device == "cuda" else "probe"
+    if weights == "none":
+        mode = "finetune" if model not in (None, "compact") else "compact"
+        why.append(f"mode {mode}: --weights none")
+        return mode, weights if mode == "finetune" else None
+    if model == "compact":
+        why.append("mode compact: --model compact")
+        return "compact", None
+    if weights not in (None, "default"):
+        why.append(
+            f"mode {pretrained}: a weights file was given" + (", and there is a GPU" if device == "cuda" else "")
+        )
+        return pretrained, weights
+    there, reason = reachable(model or DEFAULT_MODEL[pretrained])
+    if there:
+        why.append(f"mode {pretrained}: {reason}")
+        return pretrained, "default"
+    if weights == "default" or model is not None:
+        raise WeightsError(
+            f"The pretrained weights of {model or DEFAULT_MODEL[pretrained]} cannot be had: {reason}. Give a local "
+            f"file with --weights FILE.safetensors, or train from scratch with --mode compact."
+        )
+    why.append(f"mode compact: {reason}; give pretrained weights with --weights FILE.safetensors for a better ranking")
+    return "compact", None
+
+
+def weights_reachable(model: str, timeout_seconds: float = 3.0) -> tuple[bool, str]:
+    """Whether torchvision's weights of `model` are in torch's cache, or their host answers; and why."""
+    import socket
+    from urllib.parse import urlsplit
+
+    import torch
+    import torchvision
+
+    try:
+        url = torchvision.models.get_model_weights(model).DEFAULT.url
+    except (ValueError, AttributeError):
+        return False, f"torchvision has no pretrained weights for '{model}'"
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+    if cached.is_file():
+        return True, f"the pretrained weights of {model} are in torch's cache"
+    host = urlsplit(url).hostname or ""
+    try:
+        socket.create_connection((host, 443), timeout_seconds).close()
+    except OSError:
+        return False, f"the pretrained weights of {model} are not on this machine and {host} does not answer"
+    return True, f"the pretrained weights of {model} will be downloaded from {host}"
+
+
+def _compact_size(median_side_px: int) -> int:
+    """The smallest offered size that does not shrink a typical picture; the largest for photos."""
+    return next((size for size in COMPACT_SIZES_PX if size >= median_side_px), COMPACT_SIZES_PX[-1])
+
+
+def _compact_epochs(n_samples: int) -> int:
+    low, high = COMPACT_EPOCHS
+    return min(high, max(low, round(COMPACT_PICTURES / max(1, n_samples))))
+
+
+def _file_hash(weights: str) -> str:
+    if weights in ("default", "none"):
+        return ""
+    import hashlib
+
+    try:
+        with open(weights, "rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+    except OSError as error:
+        raise WeightsError(f"The weights file {os.fspath(weights)} cannot be read: {error.strerror}.") from error
