@@ -38,13 +38,13 @@ MEANINGS = {
 
 MAX_SHOWN = 120  # characters of a label, name or reason; longer ones are cut and say so
 
-# Characters that have no shape of their own, or that reorder their neighbours. The zero-width (non-)joiners stay:
-# emoji and whole scripts need them.
+# Characters without a shape of their own, blanks that look like another, and what reorders its neighbours. The
+# zero-width (non-)joiners stay: emoji and whole scripts need them.
 _CONTROL = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
 _HIDDEN = re.compile(
-    "[\x80-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "[\x80-\xa0\xad\u061c\u1680\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-_EDGE_BLANKS = re.compile(r"^[\s\u2000-\u200a\u3000]+|[\s\u2000-\u200a\u3000]+$")
+_EDGE_BLANKS = re.compile("^ +| +$")
 
 
 class Label(str):
@@ -54,12 +54,12 @@ class Label(str):
 def visible(text: str, limit: int = MAX_SHOWN, mark_blanks: bool = True) -> str:
     """`text` with everything invisible shown: safe in a terminal, not yet escaped for HTML.
 
-    Control characters become symbols; reordering and zero-width ones and lone surrogates (bytes of a name that is not
+    Control characters become symbols; reordering ones, odd blanks and lone surrogates (bytes of a name that is not
     UTF-8) become their number, ⟨U+202E⟩; blanks at either end become ␣, so that "cat" and "cat " look different.
     """
     cut = text[:limit]
     if mark_blanks:
-        cut = _EDGE_BLANKS.sub(lambda blanks: "".join(c if c in "\t\n\r\v\f" else "␣" for c in blanks[0]), cut)
+        cut = _EDGE_BLANKS.sub(lambda blanks: "␣" * len(blanks[0]), cut)
     cut = _HIDDEN.sub(lambda hidden: f"⟨U+{ord(hidden[0]):04X}⟩", cut.translate(_CONTROL))
     return cut if len(text) <= limit else f"{cut}… ({len(text):,} characters)"
 

@@ -120,7 +120,7 @@ def twins(page: Page, issue: str) -> str:
         position += 1
     cards = "".join(_case_card(page, row, members) for row, members in cases.values())
     pictures = f"; the finding concerns {len(rows):,} pictures in all" if position < len(rows) else ""
-    note = f"{len(cases):,} cases shown{pictures}"
+    note = f"{len(cases):,} case{'s' * (len(cases) != 1)} shown{pictures}"
     return f'<p class="note">{note}</p>\n<div class="cards wide">{cards}</div>\n'
 
 
