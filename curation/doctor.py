@@ -108,13 +108,15 @@ def _gpu(problems: list[str]) -> dict[str, Any]:
         return {**none, "why": "torch cannot be loaded"}
     if torch.version.cuda is None:
         return {**none, "why": "this build of torch is for the CPU only"}
-    if not torch.cuda.is_available():
-        driver = Path("/proc/driver/nvidia/version").exists()
-        if driver:
-            problems.append(
-                "There is an NVIDIA driver, but torch cannot use the GPU: the driver may be too old for it."
-            )
-        return {**none, "why": "the driver does not answer" if driver else "no NVIDIA driver was found"}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        usable = torch.cuda.is_available()
+    if not usable:
+        if not Path("/proc/driver/nvidia/version").exists():
+            return {**none, "why": "no NVIDIA driver was found"}
+        reason = str(said[0].message).split("\n")[0] if said else "it does not answer"
+        problems.append(f"There is an NVIDIA driver, but torch cannot use the GPU: {reason}")
+        return {**none, "why": reason}
     from curation.train import has_fast_bf16
 
     devices = []

@@ -46,7 +46,7 @@ def _console(stream: IO[str]) -> Console:
 
 def shown(text: object, cells: int = LABEL_CELLS) -> str:
     """Text from outside, ready for the terminal: nothing invisible or active in it, cut at the end to `cells`."""
-    return _cut(visible(str(text)) or '""', cells)
+    return _cut(visible(str(text), 4 * cells) or '""', cells)
 
 
 def shown_path(path: object, cells: int) -> str:

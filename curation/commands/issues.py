@@ -51,7 +51,7 @@ def _print(issues: pd.DataFrame, listed: int) -> None:
     from rich.text import Text
 
     from curation.explain import explain
-    from curation.terminal import shown, shown_path, stdout_console, table
+    from curation.terminal import shown_path, stdout_console, table
 
     console = stdout_console()
     if issues.empty:
@@ -61,8 +61,7 @@ def _print(issues: pd.DataFrame, listed: int) -> None:
     drawn.columns[-1].no_wrap = False
     for row in issues.head(listed).to_dict("records"):
         name = Text(row["issue"], style="" if row["is_issue"] else "dim")
-        why = shown(explain(row), 300)
-        drawn.add_row(f"{row['rank']:,}", name, f"{row['score']:.2f}", shown_path(row["path"], 30), why)
+        drawn.add_row(f"{row['rank']:,}", name, f"{row['score']:.2f}", shown_path(row["path"], 30), explain(row))
     console.print(drawn)
     if len(issues) > listed:
         console.print(Text(f"{len(issues) - listed:,} more: --top N, or --output FILE for all", style="dim"))

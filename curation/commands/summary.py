@@ -8,12 +8,18 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
-from curation.explain import percent, read_evidence, title_of
+from curation.explain import percent, read_evidence, title_of, visible
 from curation.runs import Run
 from curation.terminal import duration, shown, shown_path, table
 
+HOW_MODES_WORK = {
+    "compact": "a small network trained from scratch",
+    "probe": "linear heads on a frozen {model}",
+    "finetune": "{model} trained further",
+}
 LISTED_REASONS = 3
 LISTED_PAIRS = 5
 LISTED_LABELS = 10
@@ -46,7 +52,7 @@ def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None
     ]
     console.print(Text(shown(info["dataset"]), style="bold"), Text(": " + ", ".join(filter(None, facts))), sep="")
     for note in (info.get("notes") or [])[:LISTED_NOTES]:
-        console.print(Text("  " + shown(note, 500)))
+        _indented(console, visible(str(note), 500))
     broken = samples[samples["status"] != "ok"]
     _reasons("could not be read", broken, console)
     rejected = pd.DataFrame(info.get("rejected") or [])
@@ -66,16 +72,14 @@ def _reasons(what: str, files: pd.DataFrame, console: Console) -> None:
 
 
 def _model(info: dict[str, Any], console: Console) -> None:
+    """What judged the labels, and why it was chosen."""
     plan = info.get("plan") or {}
-    parts = [
-        plan.get("mode"),
-        plan.get("model"),
-        plan.get("device"),
-        f"{plan['size_px']} px" if plan.get("size_px") else "",
-    ]
+    mode = str(plan.get("mode", ""))
+    how = HOW_MODES_WORK.get(mode, "{model}").format(model=plan.get("model"))
+    parts = [f"{mode} ({how})", plan.get("device"), f"{plan['size_px']} px" if plan.get("size_px") else ""]
     console.print(Text("Judged by: ", style="bold"), Text(", ".join(str(part) for part in parts if part)), sep="")
-    if plan.get("why"):
-        console.print(Text("  " + shown(plan["why"], 500), style="dim"))
+    for why in plan.get("why") or []:
+        _indented(console, visible(str(why), 500), "dim")
 
 
 def _counts(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> None:
@@ -98,15 +102,13 @@ def _health(info: dict[str, Any], console: Console) -> None:
     health = info.get("health") or {}
     if health.get("label_health") is None:
         return
-    labels, wrong = health["labels"], round(health["estimated_wrong"])
+    cleanlab = health.get("cleanlab_estimated_wrong")
+    also = "" if cleanlab is None else f"; cleanlab counts {cleanlab:,}"
     console.print()
-    console.print(
-        Text("Label health ", style="bold"), Text(percent(health["label_health"]), style="bold green"), sep=""
-    )
-    console.print(f"  about {wrong:,} of {labels:,} labels are wrong", end="")
-    if health.get("cleanlab_estimated_wrong") is not None:
-        console.print(f" (cleanlab's count: {health['cleanlab_estimated_wrong']:,})", end="")
-    console.print()
+    share = Text(percent(health["label_health"]), style="bold green")
+    console.print(Text("Label health ", style="bold"), share, sep="", end="")
+    wrong = f"{round(health['estimated_wrong']):,} of {health['labels']:,}"
+    console.print(f": about {wrong} labels are wrong (an estimate{also})")
     pairs = (health.get("confused") or [])[:LISTED_PAIRS]
     if pairs:
         console.print()
@@ -119,18 +121,18 @@ def _health(info: dict[str, Any], console: Console) -> None:
 def _worst(samples: pd.DataFrame, issues: pd.DataFrame, console: Console) -> None:
     """The labels most likely wrong."""
     worst = issues[issues["issue"] == "label_error"].head(LISTED_LABELS)
+    console.print()
     if worst.empty:
         return
     path = samples.set_index("sample_id")["path"]
-    room = max(console.width - 56, 18)
+    label = 14 if console.width < 100 else 24
+    room = max(console.width - 2 * label - 32, 12)
     drawn = table("Worst labels", "Given", ">p", "Looks like", ">p")
     for row in worst.to_dict("records"):
         given_p, best_p = probabilities(row)
-        drawn.add_row(
-            shown_path(path.get(row["sample_id"], row["sample_id"]), room),
-            shown(row["given_label"], 14), given_p, shown(row["suggestion"], 14) if row["suggestion"] else "", best_p,
-        )  # fmt: skip
-    console.print()
+        suggestion = shown(row["suggestion"], label) if row["suggestion"] else ""
+        picture = shown_path(path.get(row["sample_id"], row["sample_id"]), room)
+        drawn.add_row(picture, shown(row["given_label"], label), given_p, suggestion, best_p)
     console.print(drawn)
     console.print()
 
@@ -149,8 +151,15 @@ def print_next(workspace: Path, console: Console) -> None:
     where = "" if str(workspace) == "." else f" --workspace {shlex.quote(str(workspace))}"
     console.print()
     console.print(Text("Next", style="bold"))
-    for typed, why in (
-        (f"curate issues --top 50{where}", "the ranking goes on"),
-        (f"curate report --open{where}", "the same with pictures, as one HTML file"),
-    ):
-        console.print(Text("  "), Text(typed, style="cyan"), Text(f"   {why}", style="dim"), sep="", soft_wrap=True)
+    steps = {
+        f"curate issues --top 50{where}": "the ranking goes on",
+        f"curate report --open{where}": "the same with pictures, as one HTML file",
+    }
+    width = max(map(len, steps))
+    for typed, why in steps.items():
+        console.print(Text(f"  {typed:{width}}", style="cyan"), Text(f"  {why}", style="dim"), sep="", soft_wrap=True)
+
+
+def _indented(console: Console, text: str, style: str = "") -> None:
+    """Print `text` wrapped, every line two columns in."""
+    console.print(Padding(Text(text, style=style), (0, 0, 0, 2), expand=False))
