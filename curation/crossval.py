@@ -238,7 +238,7 @@ def _common_space(features: list[np.ndarray]) -> np.ndarray:
     if width <= EMBEDDING_SIZE:
         return side_by_side
     rng = np.random.default_rng(0)
-    projection = rng.standard_normal((width, EMBEDDING_SIZE)).astype(np.float32) / np.sqrt(EMBEDDING_SIZE)
+    projection = (rng.standard_normal((width, EMBEDDING_SIZE)) / np.sqrt(EMBEDDING_SIZE)).astype(np.float32)
     return side_by_side @ projection
 
 

@@ -1,5 +1,287 @@
-"""MAIN PATH, read this first: from a labelled image data set to ranked, explained issues, one call per arrow.
+"""MAIN PATH, read this first: from a labelled image data set to ranked, explained label issues, one call per arrow.
 
-source --load--> records --decode--> pixels --find_duplicates--> clusters --assign_folds--> folds
---out_of_fold--> pred_probs, embeddings, training margins --find_issues--> issues --write_run--> run folder
+source --load--> records --decode--> pixels --ensure_first--> manifest version
+--find_duplicates--> clusters --assign_folds--> folds --out_of_fold--> pred_probs, embeddings, training margins
+--nearest--> neighbours --find_issues--> issues --finish--> run folder
 """
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation import runs
+from curation.detectors import find_issues
+from curation.detectors.contract import Inputs
+from curation.duplicates import Duplicates, find_duplicates
+from curation.errors import SettingsError
+from curation.folds import assign_folds, combine_groups
+from curation.health import health
+from curation.importers import ImportOptions, load
+from curation.manifest import Ensured, ensure_first, manifest_folder
+from curation.neighbours import nearest
+from curation.pixels import Pixels, decode, peek_size
+from curation.plan import Plan, choose_plan
+from curation.progress import SILENT, Progress
+from curation.records import Records
+from curation.statistics import statistics_from_probs
+
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What a user can choose; None and "auto" leave the choice to curation.plan, which says what it chose and why."""
+
+    mode: str = "auto"
+    model: str | None = None
+    weights: str | None = None
+    folds: int = 5
+    seed: int = 0
+    device: str = "auto"
+    flip: bool = True
+    name: str | None = None
+    epochs: int | None = None
+    size_px: int | None = None
+
+
+def score(
+    source: str | Path,
+    settings: ScoreSettings = ScoreSettings(),
+    workspace: Path = Path(),
+    import_options: ImportOptions | None = None,
+    format: str | None = None,
+    progress: Progress = SILENT,
+) -> runs.Run:
+    """Find probably wrong labels, duplicates, leaks, outliers and broken files in a labelled image data set.
+
+    The same source and settings again give the finished run back; a killed run goes on where it was. The first import
+    of a source also writes manifest version v0001.
+
+    Parameters
+    ----------
+    source : folder, table, array file or `torchvision:NAME`; see curation.importers
+    workspace : where `.curate/` and `data_manifest/` are; the source is never written to
+
+    Raises
+    ------
+    CurationError : anything that the user can put right; see curation.errors.
+    """
+    workspace = Path(workspace)
+    if settings.folds < 2:
+        raise SettingsError(f"--folds {settings.folds}: cross-validation needs at least 2 folds.")
+    clock = _Clock()
+    with clock.stage("import"):
+        records = load(source, format=format, options=import_options, workspace=workspace, progress=progress)
+        plan = _plan(settings, records)
+    with clock.stage("decode"):
+        pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
+    with clock.stage("manifest"):
+        name = settings.name or _default_name(source)
+        version = ensure_first(
+            pixels.samples[list(records.samples)],
+            records.annotations,
+            manifest_folder(workspace, name),
+            author="curate score",
+            message=f"First import of {name}",
+            source={"format": records.source_format, **records.settings},
+        )
+        pixels = replace(pixels, samples=pixels.samples.assign(sample_id=version.samples["sample_id"]))
+    decides = {**plan.as_settings(), "folds": settings.folds, "seed": settings.seed}
+    run_id = runs.make_run_id(name, runs.run_key(version.samples, version.annotations, decides))
+    done = runs.find_run(workspace, run_id)
+    if done is not None:
+        progress.message(f"Nothing has changed since run {run_id}; this is its result.")
+        runs.mark_latest(workspace, run_id)
+        return done
+    for sentence in plan.why:
+        progress.message(sentence[0].upper() + sentence[1:] + ".")
+    with runs.open_partial(workspace, run_id) as partial:
+        inputs, notes = _find_evidence(pixels, version, plan, settings, partial, workspace, clock, progress)
+        with clock.stage("issues"):
+            issues, skipped = find_issues(inputs, progress=progress)
+        with clock.stage("write"):
+            partial.write_table("samples", _samples_table(pixels, inputs))
+            partial.write_table("issues", issues)
+        facts = {
+            "dataset": name,
+            "source": str(source),
+            "root": str(records.root),
+            "source_format": records.source_format,
+            "settings": asdict(settings),
+            "import": records.settings,
+            "plan": {**asdict(plan), "why": list(plan.why)},
+            "seed": settings.seed,
+            "manifest_version": version.version,
+            "samples": len(pixels.samples),
+            "unreadable": len(inputs.unreadable),
+            "rejected": records.rejected.to_dict("records"),
+            "classes": list(inputs.class_names),
+            "notes": [*records.notes, *version.notes, *notes],
+            "issues": issues.loc[issues["is_issue"], "issue"].value_counts().to_dict(),
+            "skipped_detectors": skipped,
+            "health": health(inputs, issues),
+            "versions": {"curate": runs.code_version(), **runs.package_versions()},
+            "hardware": _hardware(plan.device),
+            "seconds": clock.seconds,
+        }
+        runs.finish(partial, facts)
+    return runs.read_run(workspace, run_id)
+
+
+def _plan(settings: ScoreSettings, records: Records) -> Plan:
+    return choose_plan(
+        mode=settings.mode,
+        model=settings.model,
+        weights=settings.weights,
+        device=settings.device,
+        flip=settings.flip,
+        epochs=settings.epochs,
+        size_px=settings.size_px,
+        n_samples=len(records.samples),
+        median_side_px=min(peek_size(records)),
+    )
+
+
+def _find_evidence(
+    pixels: Pixels,
+    version: Ensured,
+    plan: Plan,
+    settings: ScoreSettings,
+    partial: runs.Partial,
+    workspace: Path,
+    clock: _Clock,
+    progress: Progress,
+) -> tuple[Inputs, list[str]]:
+    """Everything that detectors look at: duplicates, folds, out-of-fold probabilities, neighbours; and notes on it."""
+    with clock.stage("duplicates"):
+        duplicates = find_duplicates(pixels, workspace / ".curate" / "cache", progress)
+    inputs, readable = _bare_inputs(pixels, version, duplicates)
+    assert inputs.cluster is not None
+    groups = combine_groups(inputs.cluster, inputs.samples["group"].to_numpy(object))
+    labelled = inputs.labels >= 0
+    n_classes, n_folds = len(inputs.class_names), min(settings.folds, len(np.unique(groups[labelled])))
+    if n_classes < 2 or n_folds < 2:
+        why = "there is one class only" if n_classes == 1 else "there are too few labelled pictures"
+        return inputs, [f"No model was trained: {why if n_classes else 'there are no labels'}."]
+    fold = assign_folds(inputs.labels, groups, n_folds, settings.seed)
+    from curation.crossval import out_of_fold  # torch, not needed when the run is there already
+
+    with clock.stage("train"):
+        images = pixels.gather(readable)
+        judged = out_of_fold(images, inputs.labels, fold, n_classes, plan, settings.seed, partial.checkpoints, progress)
+    with clock.stage("neighbours"):
+        neighbours, distances = nearest(judged.embeddings, NEIGHBOURS, inputs.cluster, progress)
+    statistics = statistics_from_probs(judged.pred_probs, inputs.labels, judged.margin, judged.judged)
+    with clock.stage("write"):
+        os.replace(partial.checkpoints / "pred_probs.npy", partial.folder / "pred_probs.npy")
+        arrays = {"training_margin": judged.margin, "embeddings": judged.embeddings, "fold": fold,
+                  "neighbours": neighbours, "neighbour_distances": distances}  # fmt: skip
+        for name, array in arrays.items():
+            partial.write_array(name, array)
+    inputs = replace(
+        inputs, fold=fold, statistics=statistics, embeddings=judged.embeddings, pred_probs=judged.pred_probs,
+        neighbours=neighbours, neighbour_distances=distances,
+    )  # fmt: skip
+    return inputs, _fold_notes(inputs, n_folds, settings.folds)
+
+
+def _bare_inputs(pixels: Pixels, version: Ensured, duplicates: Duplicates) -> tuple[Inputs, np.ndarray]:
+    """Inputs without a model, and the rows (N,) of `pixels` that they consist of: the readable pictures."""
+    ok = (pixels.samples["status"] == "ok").to_numpy()
+    readable = np.flatnonzero(ok)
+    samples = pixels.samples[ok].reset_index(drop=True)
+    position = np.full(len(ok), -1, dtype=np.int64)
+    position[readable] = np.arange(len(readable))
+    # Single-label: one annotation per labelled sample.
+    by_sample = version.annotations.set_index("sample_id")[["annotation_id", "label"]].reindex(samples["sample_id"])
+    has_label = by_sample["label"].notna().to_numpy()
+    class_names = sorted(by_sample["label"].dropna().unique())
+    codes = pd.Categorical(by_sample["label"], categories=class_names).codes.astype(np.int64)
+    pairs = duplicates.pairs
+    inputs = Inputs(
+        samples=samples,
+        annotation_id=np.where(has_label, by_sample["annotation_id"].to_numpy(object), ""),
+        labels=codes,
+        class_names=class_names,
+        unreadable=pixels.samples[~ok].reset_index(drop=True),
+        duplicate_pairs=pairs.assign(a=position[pairs["a"].to_numpy()], b=position[pairs["b"].to_numpy()]),
+        cluster=pd.factorize(duplicates.cluster[readable])[0].astype(np.int64),
+    )
+    return inputs, readable
+
+
+def _samples_table(pixels: Pixels, inputs: Inputs) -> pd.DataFrame:
+    """samples.parquet: the readable pictures, aligned with the arrays, then the unreadable ones."""
+    names = np.asarray([*inputs.class_names, ""], dtype=object)
+    readable = inputs.samples.assign(given_label=pd.Series(names[inputs.labels], dtype="str"), cluster=inputs.cluster)
+    readable["fold"] = -1 if inputs.fold is None else inputs.fold
+    unreadable = inputs.unreadable.assign(given_label="", cluster=-1, fold=-1)
+    return pd.concat([readable, unreadable], ignore_index=True) if len(unreadable) else readable
+
+
+def _fold_notes(inputs: Inputs, n_folds: int, asked: int) -> list[str]:
+    notes = [f"{n_folds} folds instead of {asked}: there are no more independent pictures."] if n_folds < asked else []
+    size = np.bincount(inputs.labels[inputs.labels >= 0], minlength=len(inputs.class_names))
+    small = [inputs.class_names[k] for k in np.flatnonzero(size < n_folds)]
+    if small:
+        named = ", ".join(repr(name) for name in small[:5]) + " ..." * (len(small) > 5)
+        notes.append(
+            f"{len(small)} of {len(size)} classes have fewer pictures than there are folds ({n_folds}), so their "
+            f"labels are judged on thin evidence: {named}."
+        )
+    assert inputs.statistics is not None
+    unjudged = int(((inputs.labels >= 0) & ~inputs.statistics.judged).sum())
+    if unjudged:
+        notes.append(
+            f"{unjudged} labels could not be judged: all pictures of their class are in one group, so that no model "
+            f"that had learned the class saw them."
+        )
+    return notes
+
+
+def _hardware(device: str) -> dict[str, Any]:
+    facts = {"device": device, "machine": platform.machine(), "cores": os.cpu_count()}
+    if device == "cuda":
+        import torch
+
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def _default_name(source: str | Path) -> str:
+    text = str(source)
+    return text.partition(":")[2] if text.startswith("torchvision:") else Path(text).resolve().stem or "dataset"
+
+
+class _Clock:
+    """Seconds by stage, kept with the run."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+
+def summary(run: runs.Run) -> dict[str, Any]:
+    """What `curate score --json` prints."""
+    return {
+        "run_id": run.run_id,
+        "run_dir": str(run.folder),
+        "samples": run.info["samples"],
+        "issues": run.info["issues"],
+        "seconds": run.info["seconds"],
+    }
