@@ -85,8 +85,8 @@ def choose_plan(
     why: list[str] = []
     if mode not in MODES:
         raise SettingsError(f"--mode {mode} does not exist. Choose one of {', '.join(MODES)}.")
-    if size_px is not None and not 8 <= size_px <= 1024:
-        raise SettingsError(f"--size {size_px} is out of range: choose 8 to 1024 pixels.")
+    if size_px is not None and not 16 <= size_px <= 1024:
+        raise SettingsError(f"--size {size_px} is out of range: choose 16 to 1024 pixels.")
     if epochs is not None and epochs < 1:
         raise SettingsError(f"--epochs {epochs} is too few: choose 1 or more.")
     device = _choose_device(device, why)

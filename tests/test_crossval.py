@@ -1,0 +1,169 @@
+"""Cross-validation: nobody is judged by a network that saw him; what was trained is not trained again."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from curation.crossval import fit_temperature, known_when_judged, out_of_fold, softmax
+from curation.folds import assign_folds
+from curation.model import load_backbone
+from curation.plan import choose_plan
+from tests.test_train import _pictures
+
+
+def _compact(epochs=3):
+    return choose_plan("compact", device="cpu", flip=False, epochs=epochs, size_px=16)
+
+
+@pytest.fixture
+def small():
+    pixels, labels = _pictures(60)
+    return pixels, labels, assign_folds(labels, np.arange(60), 3, seed=0)
+
+
+def test_out_of_fold_probabilities_know_the_classes(small, tmp_path):
+    pixels, labels, fold = small
+    result = out_of_fold(pixels, labels, fold, 2, _compact(8), 0, tmp_path)
+    assert result.pred_probs.shape == (60, 2)
+    assert np.allclose(result.pred_probs.sum(1), 1, atol=1e-5)
+    assert (result.pred_probs.argmax(1) == labels).mean() > 0.9
+    assert result.embeddings.shape[0] == 60
+    assert result.judged.all()
+
+
+def test_a_label_never_reaches_the_network_that_judges_it(small, tmp_path):
+    pixels, labels, fold = small
+    changed = labels.copy()
+    changed[fold == 1] = 1 - changed[fold == 1]
+    before = out_of_fold(pixels, labels, fold, 2, _compact(), 0, _new(tmp_path / "a"))
+    after = out_of_fold(pixels, changed, fold, 2, _compact(), 0, _new(tmp_path / "b"))
+    logit = lambda r: np.log(r.pred_probs[fold == 1]) * r.temperature  # noqa: E731
+    difference = [np.diff(logit(r), axis=1) for r in (before, after)]
+    assert np.allclose(*difference, atol=1e-3)
+
+
+def _new(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_unlabelled_samples_are_judged_but_teach_nothing(small, tmp_path):
+    pixels, labels, fold = small
+    labels = labels.copy()
+    labels[:6] = -1
+    result = out_of_fold(pixels, labels, fold, 2, _compact(8), 0, tmp_path)
+    assert np.isnan(result.margin[:6]).all()
+    assert np.isfinite(result.margin[6:]).all()
+    assert not result.judged[:6].any()
+    assert np.allclose(result.pred_probs[:6].sum(1), 1, atol=1e-5)
+
+
+def test_a_finished_fold_is_not_trained_again(small, tmp_path, monkeypatch):
+    pixels, labels, fold = small
+    first = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+    monkeypatch.setattr("curation.crossval.fit", lambda *_: pytest.fail("trained again"))
+    second = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+    assert np.array_equal(first.pred_probs, second.pred_probs)
+    assert np.array_equal(first.margin, second.margin)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "foreign", "other_seed"])
+def test_a_checkpoint_that_is_not_ours_is_trained_anew(small, tmp_path, damage):
+    pixels, labels, fold = small
+    first = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+    file = tmp_path / "fold-1.safetensors"
+    if damage == "truncate":
+        file.write_bytes(file.read_bytes()[:-100])
+    elif damage == "foreign":
+        save_file({"x": torch.zeros(1)}, file)
+    else:
+        out_of_fold(pixels, labels, fold, 2, _compact(), 7, tmp_path)
+    again = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+    assert np.array_equal(first.pred_probs, again.pred_probs)
+
+
+KILLED = """
+import sys, numpy as np
+from pathlib import Path
+from curation.files import set_failpoints
+from curation.crossval import out_of_fold
+from tests.test_crossval import _compact
+from tests.test_train import _pictures
+from curation.folds import assign_folds
+set_failpoints(sys.argv[2])
+pixels, labels = _pictures(60)
+fold = assign_folds(labels, np.arange(60), 3, seed=0)
+result = out_of_fold(pixels, labels, fold, 2, _compact(), 0, Path(sys.argv[1]))
+np.save(sys.argv[1] + "/result.npy", result.pred_probs)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["fold.before_write:kill:2", "fold.before_rename:kill:2", "fold.after_rename:kill:2"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(small, tmp_path, point):
+    whole = out_of_fold(*small, 2, _compact(), 0, _new(tmp_path / "whole"))
+    killed = _new(tmp_path / "killed")
+    run = [sys.executable, "-c", KILLED, os.fspath(killed)]
+    assert subprocess.run([*run, point], check=False).returncode == -signal.SIGKILL
+    assert (killed / "fold-0.safetensors").exists()
+    subprocess.run([*run, ""], check=True)
+    assert np.array_equal(np.load(killed / "result.npy"), whole.pred_probs)
+
+
+def test_a_full_disk_is_a_clear_error(small, tmp_path):
+    from curation.errors import WorkspaceError
+    from curation.files import set_failpoints
+
+    set_failpoints("fold.before_write:enospc:1")
+    try:
+        with pytest.raises(WorkspaceError, match="Free some space"):
+            out_of_fold(*small, 2, _compact(1), 0, tmp_path)
+    finally:
+        set_failpoints("")
+
+
+def test_the_probe_embeds_once_and_judges_out_of_fold(small, tmp_path):
+    pixels, labels, fold = small
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = load_backbone("mobilenet_v3_small", "none")
+    save_file(backbone.state_dict(), tmp_path / "w.safetensors")
+    plan = choose_plan(
+        "probe", "mobilenet_v3_small", str(tmp_path / "w.safetensors"), device="cpu", flip=False, size_px=64
+    )
+    big = pixels.repeat(4, axis=1).repeat(4, axis=2)
+    first = out_of_fold(big, labels, fold, 2, plan, 0, _new(tmp_path / "a"))
+    assert first.embeddings.shape[0] == 60
+    assert np.isfinite(first.margin).all()
+    changed = labels.copy()
+    changed[fold == 1] = 1 - changed[fold == 1]
+    second = out_of_fold(big, changed, fold, 2, plan, 0, _new(tmp_path / "b"))
+    order = [np.argsort(r.pred_probs[fold == 1][:, 0]) for r in (first, second)]
+    assert np.array_equal(*order)
+
+
+def test_finetune_runs_on_a_cpu(small, tmp_path):
+    plan = choose_plan("finetune", "mobilenet_v3_small", "none", device="cpu", flip=False, size_px=32, epochs=1)
+    pixels = small[0].repeat(2, axis=1).repeat(2, axis=2)
+    result = out_of_fold(pixels, *small[1:], 2, plan, 0, tmp_path)
+    assert np.isfinite(result.pred_probs).all()
+    assert result.embeddings.shape[0] == 60
+
+
+def test_a_class_that_lives_in_one_fold_is_not_judged():
+    labels = np.array([0, 0, 1, 1, 2, -1])
+    fold = np.array([0, 1, 0, 1, 0, 1])
+    assert known_when_judged(labels, fold, 3).tolist() == [True, True, True, True, False, False]
+
+
+def test_temperature_makes_overconfident_logits_honest():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3))
+    labels = np.array([rng.choice(3, p=p) for p in softmax(logits)])
+    assert fit_temperature(4 * logits, labels) == pytest.approx(4, rel=0.15)

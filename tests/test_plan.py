@@ -1,0 +1,80 @@
+"""What `auto` chooses, and that contradictions are refused in a sentence."""
+
+import pytest
+
+from curation.errors import SettingsError, WeightsError
+from curation.plan import choose_plan
+
+
+def _reachable(model):
+    return True, f"the pretrained weights of {model} are in torch's cache"
+
+
+def _unreachable(model):
+    return False, f"the pretrained weights of {model} are not on this machine"
+
+
+def test_auto_on_a_cpu_takes_the_probe_where_weights_are_at_hand():
+    plan = choose_plan(device="cpu", reachable=_reachable)
+    assert (plan.mode, plan.model, plan.weights, plan.size_px) == ("probe", "mobilenet_v2", "default", 224)
+    assert "torch's cache" in plan.why[-1]
+
+
+def test_auto_without_weights_trains_from_scratch_and_says_why():
+    plan = choose_plan(device="cpu", reachable=_unreachable)
+    assert plan.mode == "compact"
+    assert "not on this machine" in plan.why[-1]
+    assert "--weights FILE" in plan.why[-1]
+
+
+def test_weights_that_were_asked_for_and_are_not_there_are_an_error():
+    with pytest.raises(WeightsError, match=r"--weights FILE\.safetensors"):
+        choose_plan(weights="default", device="cpu", reachable=_unreachable)
+
+
+def test_a_weights_file_makes_auto_a_probe(tmp_path):
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"weights")
+    plan = choose_plan(weights=str(file), device="cpu", reachable=_unreachable)
+    assert plan.mode == "probe"
+    assert len(plan.weights_hash) == 32
+
+
+def test_the_same_file_elsewhere_is_the_same_plan(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"weights")
+    (tmp_path / "b.safetensors").write_bytes(b"weights")
+    first, second = (
+        choose_plan("probe", weights=str(tmp_path / n), device="cpu") for n in ("a.safetensors", "b.safetensors")
+    )
+    assert first.as_settings() == second.as_settings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mode": "magic"}, "--mode magic"),
+        ({"device": "tpu"}, "--device tpu"),
+        ({"mode": "compact", "model": "resnet18"}, "--model and --weights do not go"),
+        ({"mode": "probe", "weights": "none"}, "needs pretrained weights"),
+        ({"mode": "compact", "epochs": 0}, "--epochs 0"),
+        ({"mode": "compact", "size_px": 4}, "--size 4"),
+    ],
+)
+def test_contradictions_are_refused(settings, words):
+    with pytest.raises(SettingsError, match=words):
+        choose_plan(**{"device": "cpu", **settings})
+
+
+def test_a_missing_weights_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
+        choose_plan("probe", weights=str(tmp_path / "nowhere.safetensors"), device="cpu")
+
+
+def test_small_sets_are_passed_over_more_often():
+    few, many = (choose_plan("compact", device="cpu", n_samples=n).epochs for n in (500, 50_000))
+    assert few > many
+
+
+@pytest.mark.parametrize(("side", "size"), [(28, 32), (32, 32), (50, 64), (600, 96)])
+def test_compact_pictures_are_not_shrunk_below_their_size(side, size):
+    assert choose_plan("compact", device="cpu", median_side_px=side).size_px == size
