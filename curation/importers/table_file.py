@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -20,7 +21,8 @@ CSV_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 LINE_LIMIT = 64 * 2**20  # characters; a longer line is not a table
 _PARQUET_LIMIT = 16 * 2**30  # bytes after decompression, as the file itself declares them
-_STEP = 20_000  # rows between two progress reports
+_CHUNK = 20_000  # rows read between two progress reports
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -75,53 +77,74 @@ def _read_csv(file: Path, encoding: str, progress: Progress) -> Table:
         ) from error
     # The limit of a cell is process-wide in Python's csv; lines are bounded below, so cells are, too.
     csv.field_size_limit(LINE_LIMIT)
-    rows: list[list[str]] = []
-    ends: list[int] = []
     with open(file, encoding=encoding, newline="") as stream, progress.stage("Reading table", 0, "rows") as advance:
-        lines = _bounded_lines(file, stream)
+        lines = _lines(file, stream, encoding)
         first = next(lines, "")
-        delimiter = _delimiter(file, first)
-        reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, [])
-            start = reader.line_num
-            for row in reader:
-                rows.append(row)
-                ends.append(reader.line_num)
-                if len(rows) % _STEP == 0:
-                    advance(_STEP)
-        except csv.Error as error:
-            # An open quote is noticed at the end of the file only; it was opened after the last row that was whole.
-            line = (ends[-1] if ends else reader.line_num) + 1 if "unexpected end" in str(error) else reader.line_num
-            raise LabelParseError(f"{file.name}, line {line}: {_explain(error)}.") from error
-    starts = [start + 1, *(end + 1 for end in ends[:-1])] if ends else []
-    _check_header(file, header)
-    width = len(header)
-    if any(len(row) != width for row in rows):
-        rows, starts = _check_widths(file, rows, starts, width)
-    columns = list(zip(*rows, strict=True)) if rows else [()] * width
-    for name, cells in zip(header, columns, strict=True):
-        _check_no_nul(file, name, cells, starts, "line")
-    return Table(file, dict(zip(header, columns, strict=True)), starts, "line")
+        reader = csv.reader(itertools.chain([first], lines), delimiter=_delimiter(file, first), strict=True)
+        header = _read_chunk(file, reader, 1)[0]
+        _check_header(file, header[0] if header else [])
+        names = header[0]
+        columns: list[list[str]] = [[] for _ in names]
+        starts: list[int] = []
+        while True:
+            rows, places = _read_chunk(file, reader, _CHUNK)
+            if not rows:
+                break
+            advance(len(rows))
+            if any(len(row) != len(names) for row in rows):
+                rows, places = _whole_rows(file, rows, places, len(names))
+            # Column by column, so that a million rows are no million lists for the garbage collector to visit.
+            for column, cells in zip(columns, zip(*rows, strict=True), strict=False):
+                column.extend(cells)
+            starts.extend(places)
+    return Table(file, dict(zip(names, columns, strict=True)), starts, "line")
 
 
-def _bounded_lines(file: Path, stream: Any) -> Iterator[str]:
-    for number in itertools.count(1):
-        try:
-            line = stream.readline(LINE_LIMIT)
-        except UnicodeError as error:
-            raise LabelParseError(
-                f"{file.name}, line {_undecodable_line(file, stream.encoding, number)}: the bytes are not "
-                f"{stream.encoding.replace('-sig', '').upper()} text. "
-                f"Save the table as UTF-8, or name its encoding with --encoding."
-            ) from error
-        if not line:
-            return
-        if len(line) >= LINE_LIMIT:
-            raise LabelParseError(
-                f"{file.name}, line {number}: longer than {LINE_LIMIT:,} characters; this is not a table."
-            )
-        yield line
+def _read_chunk(file: Path, reader: Any, count: int) -> tuple[list[list[str]], Sequence[int]]:
+    """At most `count` rows, and the line that each starts on."""
+    rows: list[list[str]] = []
+    before = reader.line_num
+    try:
+        rows.extend(itertools.islice(reader, count))
+    except csv.Error as error:
+        # An open quote is noticed at the end of the file only; it was opened after the last row that was whole.
+        open_quote = "unexpected end" in str(error)
+        line = before + sum(map(_lines_of, rows)) + 1 if open_quote else reader.line_num
+        raise LabelParseError(f"{file.name}, line {line}: {_explain(error)}.") from error
+    if reader.line_num - before == len(rows):
+        return rows, range(before + 1, reader.line_num + 1)
+    ends = itertools.accumulate(map(_lines_of, rows), initial=before)
+    return rows, [end + 1 for end in ends][: len(rows)]
+
+
+def _lines_of(row: list[str]) -> int:
+    return 1 + sum(len(_LINE_BREAK.findall(cell)) for cell in row)
+
+
+def _lines(file: Path, stream: TextIO, encoding: str) -> Iterator[str]:
+    """The lines of a table, each looked at before anything is made of it."""
+    # In a small file no line can be too long, and plain iteration is twice as fast.
+    bounded = os.path.getsize(file) > LINE_LIMIT
+    number = 0
+    try:
+        for line in iter(lambda: stream.readline(LINE_LIMIT), "") if bounded else stream:
+            number += 1
+            if "\0" in line:
+                raise LabelParseError(
+                    f"{file.name}, line {number}: a NUL character; the file is damaged, or UTF-16 without its "
+                    f"byte-order mark (then add --encoding utf-16-le)."
+                )
+            if len(line) >= LINE_LIMIT:
+                raise LabelParseError(
+                    f"{file.name}, line {number}: longer than {LINE_LIMIT:,} characters; that is no table."
+                )
+            yield line
+    except UnicodeError as error:
+        raise LabelParseError(
+            f"{file.name}, line {_undecodable_line(file, encoding, number + 1)}: the bytes are not "
+            f"{encoding.replace('-sig', '').upper()} text. Save the table as UTF-8, or name its encoding with "
+            f"--encoding."
+        ) from error
 
 
 def _undecodable_line(file: Path, encoding: str, number: int) -> int:
@@ -155,11 +178,11 @@ def _check_header(file: Path, header: list[str]) -> None:
         seen.add(name)
 
 
-def _check_widths(
-    file: Path, rows: list[list[str]], starts: list[int], width: int
-) -> tuple[list[list[str]], list[int]]:
+def _whole_rows(
+    file: Path, rows: list[list[str]], places: Sequence[int], width: int
+) -> tuple[list[list[str]], Sequence[int]]:
     """Leave out empty lines; any other row of another width is an error."""
-    kept = [(row, line) for row, line in zip(rows, starts, strict=True) if row]
+    kept = [(row, line) for row, line in zip(rows, places, strict=True) if row]
     for row, line in kept:
         if len(row) != width:
             raise LabelParseError(
@@ -167,15 +190,6 @@ def _check_widths(
                 f"A cell that holds the separator needs quotes."
             )
     return [row for row, _ in kept], [line for _, line in kept]
-
-
-def _check_no_nul(file: Path, name: str, cells: Sequence[str], lines: Sequence[int], unit: str) -> None:
-    for row, cell in enumerate(cells):
-        if "\0" in cell:
-            raise LabelParseError(
-                f"{file.name}, {unit} {lines[row]}: a NUL character in column {shown(name)}; "
-                f"the file is damaged, or UTF-16 without its byte-order mark (--encoding utf-16-le)."
-            )
 
 
 def _explain(error: csv.Error) -> str:
@@ -205,10 +219,11 @@ def _read_parquet(file: Path) -> Table:
             columns: dict[str, Sequence[str]] = {name: _as_text(file, name, table.column(name)) for name in flat}
     except pa.ArrowException as error:
         raise SourceError(f"{file.name} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
-    lines = range(1, table.num_rows + 1)
     for name, cells in columns.items():
-        _check_no_nul(file, name, cells, lines, "row")
-    return Table(file, columns, lines, "row")
+        row = next((row for row, cell in enumerate(cells, start=1) if "\0" in cell), 0)
+        if row:
+            raise LabelParseError(f"{file.name}, row {row}: a NUL character in the column {shown(name)}.")
+    return Table(file, columns, range(1, table.num_rows + 1), "row")
 
 
 def _as_text(file: Path, name: str, column: Any) -> list[str]:

@@ -138,9 +138,10 @@ def _open(name: str, arguments: Arguments, folder: Path, progress: Progress) -> 
         with _polite():
             return getattr(torchvision.datasets, name)(**place, **arguments)
     except (OSError, RuntimeError, ValueError, ImportError) as error:  # URLError is an OSError
+        reason = " ".join(str(error).split())[:300]
         raise SourceError(
-            f"torchvision's {name} could not be fetched or read: {' '.join(str(error).split())[:300]}. Without a network, put its files "
-            f"into {root} as torchvision lays them out, or give your own copy of the data set as a folder or .npz file."
+            f"torchvision's {name} could not be fetched or read: {reason}. Without a network, put its files into "
+            f"{root} as torchvision lays them out, or give your own copy of the data set as a folder or .npz file."
         ) from error
 
 
