@@ -324,7 +324,8 @@ def _measure(chunk: _Chunk, prepared: list[_Prepared], size: int) -> None:
     levels = np.arange(256) / 255
     mean = share @ levels
     below = share.cumsum(axis=1)
-    spread = thumbnails.max(axis=3) - thumbnails.min(axis=3)
+    red, green, blue = (thumbnails[..., channel] for channel in range(3))  # far faster than a reduction over 3
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     spread = spread.reshape(len(prepared), -1)
     values = {
         "brightness": mean,
