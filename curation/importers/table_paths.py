@@ -39,13 +39,14 @@ class Finder:
         """(path, "") of the picture that a cell means, or ("", why there is none)."""
         if cell in self.known:
             return cell, ""
+        if (text := path_to_text(cell)) in self.known:  # differs for a name that looks escaped
+            return text, ""
         reason = refusal(cell)
         if reason:
             return "", reason
         clean = tidy(cell)
         for bend, candidate in (
             ("./ or // in the path", clean),
-            ("a backslash or escape in the name", path_to_text(clean)),
             ("blanks around the path", clean.strip()),
             ("backslashes between folders", tidy(clean.strip().replace("\\", "/"))),
         ):
@@ -125,12 +126,16 @@ def suggestion(root: Path, cells: Sequence[str], known: Iterable[str]) -> str:
             f"give that as the source."
         )
     inner = next((path for path in sorted(known) if path.endswith(f"/{cell}")), "")
-    if inner:
-        return (
-            f" A file of that name is in {str(root / inner[: -len(cell) - 1])!r}: give that as the source, and the "
-            f"table with --labels."
-        )
-    return ""
+    folder = root / inner[: -len(cell) - 1] if inner else _subfolder_with(root, cell)
+    if folder is None:
+        return ""
+    return f" A file of that name is in {str(folder)!r}: give that as the source, and the table with --labels."
+
+
+def _subfolder_with(root: Path, cell: str) -> Path | None:
+    """The first folder directly in `root` that has a file `cell`."""
+    folders = sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+    return next((folder for folder in folders if os.path.lexists(folder / text_to_path(cell))), None)
 
 
 def _folder_problem(root: Path, folder: str, checked: dict[str, str], listing: Listing) -> str:
