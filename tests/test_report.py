@@ -89,14 +89,15 @@ def make_run(folder: Path, labels, findings, sizes=None, unreadable=(), pictures
     root = folder / "pictures"
     root.mkdir(parents=True, exist_ok=True)
     samples = empty_samples(len(labels) + len(unreadable))
-    for row in range(len(labels)):
-        samples.loc[row, ["sample_id", "path", "split", "status"]] = [f"s{row}", f"p{row}.png", "train", "ok"]
-        if pictures:
-            size = sizes[row] if sizes else (24, 16)
-            Image.new("RGB", size, (row * 40 % 255, 90, 160)).save(root / f"p{row}.png")
-    for place, (path, reason) in enumerate(unreadable):
-        row = len(labels) + place
-        samples.loc[row, ["sample_id", "path", "status", "reason"]] = [f"u{place}", path, "unreadable", reason]
+    samples["sample_id"] = [*(f"s{row}" for row in range(len(labels))), *(f"u{row}" for row in range(len(unreadable)))]
+    samples["path"] = [*(f"p{row}.png" for row in range(len(labels))), *(path for path, _ in unreadable)]
+    samples["split"] = "train"
+    samples["status"] = ["ok"] * len(labels) + ["unreadable"] * len(unreadable)
+    samples["reason"] = [""] * len(labels) + [reason for _, reason in unreadable]
+    samples = samples.astype(dict.fromkeys(["sample_id", "path", "status", "reason"], "str"))
+    for row in range(len(labels) if pictures else 0):
+        size = sizes[row] if sizes else (24, 16)
+        Image.new("RGB", size, (row * 40 % 255, 90, 160)).save(root / f"p{row}.png")
     rows = [
         {
             "sample_id": f"s{finding['at']}", "annotation_id": f"s{finding['at']}-0", "score": 0.1, "is_issue": True,
@@ -119,7 +120,8 @@ def make_run(folder: Path, labels, findings, sizes=None, unreadable=(), pictures
     )
     issues = issues.astype({"score": "float64", "is_issue": "bool", "rank": "int64"})
     facts = {
-        "dataset": "pets", "source": str(root), "manifest_version": "v0001", "samples": len(labels),
+        "dataset": "pets", "source": "labels.csv", "root": str(root), "manifest_version": "v0001",
+        "samples": len(labels),
         "unreadable": len(unreadable), "classes": sorted(set(labels)), "notes": [], "rejected": [],
         "seconds": {"decode": 1.5}, "settings": {"seed": 0}, "versions": {"numpy": np.__version__}, "hardware": {},
         "skipped_detectors": {}, "source_format": "folder",

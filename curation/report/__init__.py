@@ -40,7 +40,7 @@ def write_report(run: Run, output: Path, progress: Progress = SILENT) -> Path:
 def render(run: Run, progress: Progress = SILENT) -> str:
     """The report of a run as HTML text."""
     samples = run.samples().set_index("sample_id")
-    pictures = Pictures(samples, Path(str(run.info.get("source", ""))))
+    pictures = Pictures(samples, Path(str(run.info.get("root") or run.info.get("source", ""))))
     page = Page(run.info, run.issues(), samples, pictures)
     names = issue_order(page.issues)
     body = [section("overview", "Overview", "", "", summary(page) + overview(page))]

@@ -202,7 +202,7 @@ def summary(page: Page) -> str:
     count = page.issues[page.issues["is_issue"]]["issue"].value_counts()
     wrong, quality = health.get("estimated_wrong"), health.get("label_health")
     tiles = [
-        (number(info.get("samples")), "pictures", False),
+        (number(int((page.samples["status"] == "ok").sum())), "pictures", False),
         (number(len(info.get("classes") or [])), "classes", False),
         (number(int(count.get("label_error", 0))), "labels flagged", True),
         (number(wrong), "labels estimated to be wrong", True),
