@@ -95,7 +95,7 @@ def _label_card(page: Page, row: Mapping[str, Any]) -> str:
             measures.append(f"{name} {evidence[key]:.2f}")
     return (
         f'<article class="card"><div class="top">{page.pictures.image(row["sample_id"], f"labelled {given}")}'
-        f'<div><div class="given">given: {bdi(given)}</div>{suggested}<div class="probs">{probs}</div></div></div>'
+        f'<div><div class="given">given: {bdi(given)}</div>{suggested}</div></div><div class="probs">{probs}</div>'
         f"<p>{sentence(explain_parts(row))}</p>{strip}"
         f'<div class="kv">rank {int(row["rank"]):,} · {" · ".join(measures)}<br>{_place(page, row["sample_id"])}</div>'
         "</article>\n"

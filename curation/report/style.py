@@ -47,14 +47,13 @@ summary .count { color: var(--soft); margin-left: .5rem; }
 .label { font-weight: 600; overflow-wrap: anywhere; }
 .given .label { color: var(--accent); }
 .suggested .label { color: var(--good); }
-.probs { display: grid; grid-template-columns: minmax(0, auto) 3.5rem max-content; gap: .1rem .5rem;
-  align-items: center; font-size: .8125rem; justify-content: start; margin-top: .4rem; }
+.probs { display: grid; grid-template-columns: fit-content(45%) minmax(2rem, 1fr) max-content; gap: .1rem .5rem;
+  align-items: center; font-size: .8125rem; }
 .probs .label { font-weight: 500; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .prob { width: 100%; height: .5rem; display: block; }
 .strip { display: flex; gap: .5rem; }
 .strip figure { margin: 0; flex: 0 1 4.5rem; min-width: 0; font-size: .75rem; line-height: 1.25; }
-.strip figcaption { margin-top: .15rem; overflow: hidden; text-overflow: ellipsis; display: -webkit-box;
-  -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow-wrap: anywhere; }
+.strip figcaption { margin-top: .15rem; max-height: 2.5em; overflow: hidden; overflow-wrap: anywhere; }
 .strip figcaption::before { content: "= "; color: var(--soft); }
 .strip .differs figcaption::before { content: "≠ "; color: var(--accent); }
 .pair { display: flex; gap: .8rem; flex-wrap: wrap; }
