@@ -6,11 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.statistics import Statistics, normalized_margin, other_class
+from curation.evidence import log_odds
+from curation.statistics import Statistics
 
 # cleanlab.internal.constants, cleanlab 2.9: part of what its flags are, so they are repeated, not imported.
 CLEANLAB_TOLERANCE = 1e-6
 CLEANLAB_LOWEST_THRESHOLD = 2e-6
+
+
+# Flags. A label is flagged when the log-odds against it outweigh the prior that most labels are right; the prior counts
+# by this factor, because wrong labels gather where pictures are hard to tell apart, and there it says less.
+PRIOR_WEIGHT = 0.5
+# The pictures that the model is surest of show what share of labels is wrong where the model itself is right. Over the
+# whole set people err at most about this many times as often as there; a set without errors there has few elsewhere.
+MOST_CONCENTRATED = 4.0
+# Wrong labels that are always allowed for, so that the bound means something in a set of a dozen pictures.
+ALWAYS_ALLOWED = 2
+# Probability of being right at the flag threshold: F1 is best when labels are flagged from P(wrong) > F1 / 2 on, and
+# F1 is about .8 (Lipton et al. 2014, Optimal thresholding of classifiers to maximize F1 measure).
+SCORE_AT_THRESHOLD = 0.6
 
 
 @dataclass(frozen=True)
@@ -74,27 +88,11 @@ def cleanlab_flags(statistics: Statistics, labels: np.ndarray, classes: int) -> 
 def fused_score(
     statistics: Statistics,
     labels: np.ndarray,
+    classes: int,
     neighbours: np.ndarray | None = None,
-    neighbour_distances: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(N,) float64 in [0, 1], low = suspicious. PROVISIONAL: mean rank of the out-of-fold and the training margin."""
-    score = np.ones(len(labels))
-    rows = np.flatnonzero((labels >= 0) & statistics.judged)
-    if len(rows) == 0:
-        return score
-    ranks = [_ranks(normalized_margin(statistics, labels)[rows])]
-    margin = statistics.margin[rows]
-    if np.isfinite(margin).any():
-        ranks.append(np.where(np.isfinite(margin), _ranks(np.nan_to_num(margin, nan=np.inf)), ranks[0]))
-    score[rows] = np.mean(ranks, axis=0)
-    return score
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks in (0, 1), ties share their mean."""
-    from scipy.stats import rankdata
-
-    return (rankdata(values) - 0.5) / max(len(values), 1)
+    """(N,) float64 in [0, 1]: estimated probability that the given label is right; low = suspicious."""
+    return judge_labels(statistics, labels, classes, neighbours).score
 
 
 def judge_labels(
@@ -102,20 +100,55 @@ def judge_labels(
     labels: np.ndarray,
     classes: int,
     neighbours: np.ndarray | None = None,
-    neighbour_distances: np.ndarray | None = None,
 ) -> LabelQuality:
-    """Score, flag and count; see LabelQuality."""
-    score = fused_score(statistics, labels, neighbours, neighbour_distances)
-    argmax_differs = (statistics.top_class[:, 0] != labels) & (labels >= 0) & statistics.judged
-    number = int(argmax_differs.sum())
-    threshold = float(np.partition(score, number)[number]) if number < len(score) else 1.0
-    is_issue = (score < threshold) & (labels >= 0) & statistics.judged
+    """Score, flag and count; see LabelQuality.
+
+    Parameters
+    ----------
+    labels : (N,) int64, -1 = no label
+    classes : K
+    neighbours : (N, k) int64 row numbers of the nearest pictures in a space that saw no labels, -1 = none
+
+    Samples that no model could judge get the mean score of the others, and no flag.
+    """
+    count = len(labels)
+    known = (labels >= 0) & statistics.judged
+    rows = np.flatnonzero(known)
+    score = np.ones(count)
+    is_issue = np.zeros(count, dtype=bool)
+    suggested = np.full(count, -1, dtype=np.int64)
+    if len(rows):
+        found = log_odds(statistics, labels, classes, neighbours, rows)
+        cut = _flag_below(found.log_odds, found.disagrees, found.confidence)
+        shifted = found.log_odds - cut + np.log(SCORE_AT_THRESHOLD / (1 - SCORE_AT_THRESHOLD))
+        score[rows] = 1 / (1 + np.exp(-np.clip(shifted, -30, 30)))
+        is_issue[rows] = found.log_odds < cut
+        suggested[rows] = found.other_class
+    score[(labels >= 0) & ~known] = score[rows].mean() if len(rows) else 0.5
     return LabelQuality(
         score=score,
         is_issue=is_issue,
-        threshold=threshold,
-        suggested_class=other_class(statistics, labels),
+        threshold=SCORE_AT_THRESHOLD,
+        suggested_class=suggested,
         cleanlab_score=statistics.self_confidence,
         cleanlab_flag=cleanlab_flags(statistics, labels, classes),
-        estimated_wrong=float(is_issue.sum()),
+        estimated_wrong=float((1 - score[labels >= 0]).sum()),
     )
+
+
+def _flag_below(log_odds: np.ndarray, disagrees: np.ndarray, confidence: np.ndarray) -> float:
+    """The log-odds below which labels are flagged, from nothing but the set itself.
+
+    Two limits, the lower one counts. (1) The prior: with a share D of labels that the model would not have given, odds
+    of (1 - D) / D speak for a label; weighted down by (1 - 2 D), because noise flattens the probabilities that a network
+    learns, and with them the scale of the log-odds. (2) The confident quarter: see MOST_CONCENTRATED; it keeps a clean
+    set of hard pictures, where the model is often wrong, from being flagged.
+    """
+    count = len(log_odds)
+    share = float(np.clip(disagrees.mean(), 1 / (count + 1), 0.5))
+    cut = -PRIOR_WEIGHT * np.log((1 - share) / share) * (1 - 2 * share)
+    surest = confidence >= np.partition(confidence, -max(count // 4, 1))[-max(count // 4, 1)]
+    most = int(MOST_CONCENTRATED * disagrees[surest].mean() * count) + ALWAYS_ALLOWED
+    if most < count:
+        cut = min(cut, float(np.partition(log_odds, most)[most]))
+    return float(cut)

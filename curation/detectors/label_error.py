@@ -29,7 +29,6 @@ def find(inputs: Inputs) -> pd.DataFrame:
         inputs.labels,
         len(inputs.class_names),
         neighbours=inputs.neighbours,
-        neighbour_distances=inputs.neighbour_distances,
     )
     rows = np.flatnonzero(inputs.labels >= 0)
     doubted = quality.is_issue | (inputs.statistics.top_class[:, :1] != inputs.labels[:, None]).any(axis=1)
