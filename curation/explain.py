@@ -144,10 +144,14 @@ def _neighbours(given: str, neighbours: Sequence[Sequence[Any]]) -> list[str]:
         return []
     labels = [str(neighbour[1]) for neighbour in neighbours]
     most = max(sorted(set(labels)), key=labels.count)
+    if labels.count(most) == 1 < len(labels):
+        return [f"; its {len(labels)} nearest neighbours all have different labels"]
     how_many = "all" if labels.count(most) == len(labels) else str(labels.count(most))
     of = f"{how_many} of its {len(labels)} nearest neighbours" if len(labels) > 1 else "its nearest neighbour"
-    verb = "are" if labels.count(most) > 1 else "is"
-    return [f"; {of} {verb} labelled ", *(["the same"] if most == given else [Label(most)])]
+    return [
+        f"; {of} {'are' if len(labels) > 1 else 'is'} labelled ",
+        *(["the same"] if most == given else [Label(most)]),
+    ]
 
 
 def _conflict(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,11 @@ def test_label_error_names_both_labels_their_probabilities_and_the_neighbours():
     )
 
 
+def test_neighbours_that_disagree_are_not_a_majority():
+    scattered = {**LABEL_ERROR, "neighbours": [["a", "dog", 0.1], ["b", "cow", 0.1]]}
+    assert explain(row("label_error", **scattered)).endswith("; its 2 nearest neighbours all have different labels.")
+
+
 def test_label_error_without_neighbours_or_model():
     assert explain(row("label_error", **{**LABEL_ERROR, "neighbours": []})).endswith("with 94 %.")
     assert "look for yourself" in explain(row("label_error", **{**LABEL_ERROR, "judged": False}))

@@ -102,7 +102,9 @@ footer { padding-bottom: 3rem; }
 @media print { :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #bbb; --accent: #a3330f;
   --calm: #bbb; --good: #1f6546; --other: #6d4f99; --fourth: #8f6a10; --on-heat: #fff; } body { font-size: 10pt; }
   nav { display: none; } details::details-content { content-visibility: visible; block-size: auto; }
-  .plot, .plot.wide { max-width: 100%; min-width: 0; height: auto; } .cards { grid-template-columns: repeat(3, 1fr); }
-  .cards.wide { grid-template-columns: repeat(2, 1fr); }
+  .plot, .plot.wide { max-width: 100%; min-width: 0; height: auto; } .plots > div { break-inside: avoid; }
+  h2, h3, summary { break-after: avoid; } .cards, .cards.wide { grid-template-columns: repeat(2, 1fr); }
+  .card { padding: .5rem; gap: .3rem; } .card img { max-height: 6.5rem; width: auto; }
+  .strip img { max-height: 2.5rem; }
   rect { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
