@@ -59,14 +59,14 @@ def dataset_folder_name(name: str) -> str:
     """
     text = unicodedata.normalize("NFC", name)
     safe = "".join(char if char.isalnum() or char in "._-" else "-" for char in text).strip(".-")
-    while len(safe.encode("utf-8", "ignore")) > _NAME_BYTES:
-        safe = safe[:-1]
     if safe.split(".")[0].lower() in _RESERVED:
-        safe = f"{safe}-set"
-    safe = safe or "dataset"
-    if safe == name:
+        safe = f"set-{safe}"
+    if safe and safe == name and len(safe.encode()) <= _NAME_BYTES:
         return safe
-    return f"{safe}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+    mark = "-" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    while len((safe + mark).encode()) > _NAME_BYTES:
+        safe = safe[:-1]
+    return (safe or "dataset") + mark
 
 
 def versions(folder: Path) -> list[str]:
@@ -369,7 +369,7 @@ def _write_parquet(rows: pd.DataFrame, stream: BinaryIO) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Temporary files of publishers that were killed; we hold the lock, so nobody else is writing."""
-    for file in folder.glob(".v*.tmp"):
+    for file in folder.glob(".*.tmp"):
         file.unlink(missing_ok=True)
 
 

@@ -214,7 +214,7 @@ def _read_hdf5(file: Path, key: str) -> np.ndarray:
 
     with h5py.File(file, "r") as opened:
         dataset = opened[key]
-        if h5py.check_string_dtype(dataset.dtype) is not None:
+        if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O":
             return np.asarray(dataset.asstr("utf-8", "strict")[()], dtype=object)
         if dataset.dtype.hasobject:
             raise SourceError(f"{file.name}, array {shown(key)} holds objects, not labels.")

@@ -1,0 +1,112 @@
+"""Which format a source is, and the contract that every importer keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation.errors import SettingsError, SourceError
+from curation.importers import IMPORTERS, ImportOptions, load, recognise
+from curation.importers.assemble import shown
+from curation.progress import Progress
+from curation.records import check_records, make_sample_id
+from tests.importers.pictures import make_pictures
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, tuple[str, dict[str, object]]]:
+    """One source for each importer."""
+    make_pictures(tmp_path / "set", "cat/cat.1.png", "dog/dog.1.png")
+    (tmp_path / "set" / "labels.csv").write_text("image,label\ncat/cat.1.png,cat\ndog/dog.1.png,dog\n")
+    np.savez(tmp_path / "set.npz", images=np.ones((2, 4, 4), np.uint8), labels=["cat", "dog"])
+    folder = str(tmp_path / "set")
+    return {
+        "folder": (folder, {}),
+        "filename": (folder, {"label_from_name": True}),
+        "table": (folder, {"labels": "labels.csv"}),
+        "arrays": (str(tmp_path / "set.npz"), {}),
+        "torchvision": ("torchvision:FakeData", {}),
+    }
+
+
+@pytest.mark.parametrize("name", IMPORTERS)
+def test_every_importer_keeps_the_contract(
+    name: str, sources: dict[str, tuple[str, dict[str, object]]], tmp_path: Path
+) -> None:
+    source, options = sources[name]
+    assert recognise(source, ImportOptions(**options))[0] == name  # type: ignore[arg-type]
+    records = check_records(load(source, options=options, workspace=tmp_path))
+    assert records.source_format == name
+    assert records.settings["format"] == name
+    assert records.settings["why"] in records.notes[0]
+    assert records.samples["path"].is_monotonic_increasing
+    assert list(records.samples["sample_id"]) == [make_sample_id(path) for path in records.samples["path"]]
+    assert set(records.samples["status"]) == {"ok"}
+    again = load(source, options=options, workspace=tmp_path)
+    assert records.samples.equals(again.samples)
+    assert records.annotations.equals(again.annotations)
+
+
+@pytest.mark.parametrize("name", ["folder", "filename", "table", "arrays"])
+def test_the_format_can_be_forced(name: str, sources: dict[str, tuple[str, dict[str, object]]]) -> None:
+    source, options = sources[name]
+    records = load(source, format=name, options=options)
+    assert records.notes[0] == f"Read as '{name}': as you said."
+
+
+def test_a_forced_format_that_does_not_fit(tmp_path: Path) -> None:
+    make_pictures(tmp_path, "cat/1.png")
+    with pytest.raises(SourceError, match="is not an array file"):
+        load(tmp_path, format="arrays")
+    with pytest.raises(SourceError, match="does not exist or is not a file"):
+        load(tmp_path, format="table")
+    with pytest.raises(SettingsError, match="no format 'coco'; there are: folder, filename"):
+        load(tmp_path, format="coco")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("absent", "does not exist"),
+        ("CIFAR10", "does not exist. For the torchvision data set, write torchvision:CIFAR10"),
+        ("x.mat", "MATLAB"),
+        ("x.pkl", "can run any code"),
+        ("x.zip", "unpack it"),
+        ("x.json", "save the labels as CSV"),
+        ("x.jpg", "one picture"),
+        ("x.record", "is not known"),
+        ("a\0b", "is not a path"),
+    ],
+)
+def test_a_source_that_cannot_be_read_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name.startswith("x."):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError) as raised:
+        load(name)
+    assert words in str(raised.value)
+
+
+def test_long_stages_report_progress(tmp_path: Path) -> None:
+    stages = []
+
+    class Seen(Progress):
+        def stage(self, name: str, total: int, unit: str = "images"):  # type: ignore[no-untyped-def]
+            stages.append(name)
+            return super().stage(name, total, unit)
+
+    make_pictures(tmp_path, "a.png")
+    (tmp_path / "t.csv").write_text("image,label\na.png,cat\n")
+    load(tmp_path, options={"labels": "t.csv"}, progress=Seen())
+    assert stages == ["Reading table", "Listing", "Matching table"]
+
+
+def test_text_for_people_holds_no_terminal_codes() -> None:
+    for text in ("\x1b[31mred", "a\nb", "\u202egnp", "zero\u200bwidth", "\x07"):
+        assert shown(text).isprintable()
+    assert shown("x" * 1000) == "'" + "x" * 60 + "'... (1,000 characters)"
+    assert shown("c\u0430t", codes=True) == r"'c\u0430t'"
