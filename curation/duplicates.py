@@ -37,6 +37,7 @@ MIN_CORRELATION = 0.93
 MIN_DETAIL16, MIN_DETAIL32, MIN_DETAILS = 0.5, 0.33, 1.25  # MIN_DETAILS: of their sum
 FINE_PX, FINE_LEVELS = 96, 0.7  # both pictures have that many pixels a side, and so much detail at 64 pixels; then ...
 MIN_FINE_DETAIL32, MIN_FINE_DETAIL64 = 0.6, 0.8  # ... more is asked: neighbouring shots of a series stay below this
+MIN_CROPPED_DETAILS = 1.6  # of a cropped pair without fine detail: a fit may move small pictures until they agree
 MIN_OVERLAP = 0.75
 MAX_COLOUR = 12.0  # mean difference of Cb and Cr, in levels
 GREY_SATURATION, COLOUR_SATURATION = 0.02, 0.04  # mean saturation of a picture made grey, and of its coloured twin
@@ -215,11 +216,12 @@ def _verify(study: _Study, candidates: Candidates) -> pd.DataFrame:
     samples = pixels.samples
     side = np.minimum(samples["width_px"].to_numpy(), samples["height_px"].to_numpy())[rows]
     fine = (np.minimum(side[a], side[b]) >= FINE_PX) & (likeness.strength64 >= FINE_LEVELS)
+    needed_details = np.where(_is_cropped(likeness.window) & ~fine, MIN_CROPPED_DETAILS, MIN_DETAILS)
     alike = (
         (likeness.correlation >= MIN_CORRELATION)
         & (likeness.detail16 >= MIN_DETAIL16)
         & (likeness.detail32 >= MIN_DETAIL32)
-        & (likeness.detail16 + likeness.detail32 >= MIN_DETAILS)
+        & (likeness.detail16 + likeness.detail32 >= needed_details)
         & (~fine | (likeness.detail32 >= MIN_FINE_DETAIL32) & (likeness.detail64 >= MIN_FINE_DETAIL64))
         & (_overlap(likeness.window) >= MIN_OVERLAP)
         & (_fisher(likeness) >= study.needed)
@@ -251,7 +253,7 @@ def _near_table(
     a: np.ndarray, b: np.ndarray, transform: np.ndarray, made_grey: np.ndarray, kept: np.ndarray, likeness: Likeness
 ) -> pd.DataFrame:
     window = likeness.window[kept]
-    cropped = np.abs(window - np.array([0, 1, 0, 1])).max(axis=1, initial=0) > CROPPED
+    cropped = _is_cropped(window)
     names = list(TRANSFORMS)
     words = []
     for at in range(len(kept)):
@@ -262,6 +264,10 @@ def _near_table(
     distance = np.maximum(0, 1 - evidence["correlation"])
     kind, texts = np.full(len(kept), "near"), np.array(words, dtype=object)
     return _pair_table(np.minimum(a, b), np.maximum(a, b), kind, texts, distance, evidence)
+
+
+def _is_cropped(window: np.ndarray) -> np.ndarray:
+    return np.abs(window - np.array([0, 1, 0, 1])).max(axis=1, initial=0) > CROPPED
 
 
 def _overlap(window: np.ndarray) -> np.ndarray:
