@@ -61,7 +61,9 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
 @option("--size", "size_px", group=MODEL, type=click.IntRange(8, 1024), metavar="PX", help="Side of the pictures.")
 @option("--name", group=COMMON, metavar="DATASET", help="Name of the data set (default: that of SOURCE).")
 @common
-def command(source: str, workspace: Path, as_json: bool, no_flip: bool, **flags: Any) -> None:
+def command(
+    source: str, workspace: Path, as_json: bool, no_flip: bool, source_format: str | None, **flags: Any
+) -> None:
     """Score a labelled image data set: find wrong labels, duplicates, leaks, outliers and broken files.
 
     SOURCE is a folder with one subfolder per class (train/val/test above them or not), a CSV or Parquet table, an array
@@ -77,7 +79,7 @@ def command(source: str, workspace: Path, as_json: bool, no_flip: bool, **flags:
     chosen = {name: value for name, value in {**flags, "flip": not no_flip}.items() if value is not None}
     options = ImportOptions(**{name: value for name, value in reading.items() if value is not None})
     with RichProgress() as progress:
-        run = score(source, ScoreSettings(**chosen), workspace, options, progress)
+        run = score(source, ScoreSettings(**chosen), workspace, options, source_format, progress)
     if as_json:
         print_json({**run.info, "run_dir": str(run.folder)})
     else:
