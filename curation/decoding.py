@@ -42,8 +42,16 @@ REDUCED_SHORT_PX = 384  # ... but never to fewer than so many pixels on its shor
 
 _big = threading.Lock()
 
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    """A JPEG whose EXIF block is left alone: Pillow parses all of it for the resolution, and warns about every fault."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
 FORMATS: dict[str, tuple[Callable[[bytes], bool], type, str]] = {
-    "JPEG": (lambda b: b[:3] == b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile, ".jpg .jpeg .jpe .jfif .mpo"),
+    "JPEG": (lambda b: b[:3] == b"\xff\xd8\xff", _Jpeg, ".jpg .jpeg .jpe .jfif .mpo"),
     "PNG": (lambda b: b[:8] == b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile, ".png .apng"),
     "GIF": (lambda b: b[:6] in (b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile, ".gif"),
     "BMP": (lambda b: b[:2] == b"BM", BmpImagePlugin.BmpImageFile, ".bmp .dib"),

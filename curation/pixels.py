@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -205,7 +206,9 @@ def _in_threads(
 ) -> Iterator[_Chunk]:
     """Decode `jobs` in chunks, in order, with a few chunks in flight; Pillow lets go of the interpreter's lock."""
     waiting: deque[Future[_Chunk]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        # Pillow warns about faults that it can live with; filters are global, so they are set here and not in threads.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
             for start in range(0, len(jobs), CHUNK):
                 waiting.append(pool.submit(_decode_chunk, root, jobs[start : start + CHUNK], size, valid))
