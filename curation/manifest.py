@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -267,16 +267,21 @@ def _fingerprints(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One publisher at a time; the operating system lets go of the lock when its holder dies."""
+def _lock(folder: Path) -> Iterator[bool]:
+    """One publisher at a time; the operating system lets go of the lock when its holder dies.
+
+    Yields False on a file system without locks: there, the exclusive header still lets only one of two publishers win.
+    """
     with workspace_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # On a file system without locks, the exclusive header below still lets only one of two publishers win.
-        with suppress(OSError):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            locked = True
+        except OSError:
+            locked = False
+        yield locked
     finally:
         os.close(descriptor)
 
@@ -299,12 +304,13 @@ def _write_version(
         "curate": curation.__version__,
     }
     change = {"change": "import", "samples": header["samples"], "annotations": header["annotations"]}
-    with _lock(folder):
+    with _lock(folder) as locked:
         if versions(folder):
             raise WorkspaceError(
                 f"{folder} has a first version already, written meanwhile; run the same command again."
             )
-        _remove_leftovers(folder)
+        if locked:
+            _remove_leftovers(folder)
         write_atomic(folder / f"{version}.parquet", lambda stream: _write_parquet(rows, stream), "manifest.rows")
         write_json_lines(folder / f"{version}.changes.jsonl", [change], "manifest.changes")
         _write_header(folder / f"{version}.json", header)
