@@ -44,7 +44,7 @@ _big = threading.Lock()
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
-    """A JPEG whose EXIF block is left alone: Pillow parses all of it for the resolution, and warns about every fault."""
+    """A JPEG whose EXIF block is left alone: Pillow parses it all for the resolution, and warns about every fault."""
 
     def _read_dpi_from_exif(self) -> None:
         pass

@@ -151,7 +151,7 @@ def _append_records(path: Path, records: np.ndarray) -> None:
 def _read_records(path: Path, record: np.dtype) -> np.ndarray:
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the writer says what is wrong with the folder
         return np.zeros(0, record)
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be read: {error.strerror}.") from error
