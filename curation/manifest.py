@@ -402,4 +402,4 @@ def _plain(column: pd.Series) -> list[Any]:
 
 def _counts(column: pd.Series) -> dict[str, int]:
     counts = column.value_counts()
-    return {str(name): int(counts[name]) for name in sorted(counts.index)}
+    return dict(sorted(zip(counts.index.tolist(), counts.tolist(), strict=True)))

@@ -207,6 +207,30 @@ def test_a_failing_disk_is_reported_and_changes_nothing(tmp_path: Path, point: s
     assert ensure(make_records(), tmp_path).version == "v0001"
 
 
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from curation.errors import WorkspaceError
+from tests.test_manifest import ensure, make_records
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    ensure(make_records({f"{i}.png": f"label {i}" for i in range(5000)}), Path(sys.argv[1]))
+except WorkspaceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 10_000])
+def test_a_disk_that_fills_while_writing(tmp_path: Path, limit: int) -> None:
+    folder = tmp_path / "set"
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-c", FULL_DISK, str(folder), str(limit)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=True)
+    assert "v0001.parquet could not be written" in done.stdout
+    assert list(folder.iterdir()) == []
+
+
 def test_two_publishers_at_once_write_one_version(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     root = Path(__file__).parent.parent

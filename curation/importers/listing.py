@@ -51,7 +51,6 @@ _IGNORED_FOLDERS = frozenset(
     {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
 )
 _IGNORED_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
-_STEP = 2000  # entries between two progress reports
 
 
 @dataclass
@@ -85,9 +84,9 @@ def list_images(root: Path, progress: Progress = SILENT, skip: frozenset[Path] =
             folder = waiting.pop()
             if folder and root / folder in skip:
                 continue
-            inside = list_one(root, folder, listing)
-            waiting.extend(sorted(inside, reverse=True))
-            advance(1)
+            seen = len(listing.images) + len(listing.rejected)
+            waiting.extend(sorted(list_one(root, folder, listing), reverse=True))
+            advance(len(listing.images) + len(listing.rejected) - seen)
     listing.images.sort()
     return listing
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curation.errors import LabelParseError, SettingsError, SourceError
-from curation.importers import load
+from curation.importers import load, table_file
 from curation.importers.table import ALSO
 from curation.importers.table_file import read_table
 from curation.records import path_to_text
@@ -359,6 +359,13 @@ def test_another_encoding_is_an_error_that_names_the_line_and_an_option(root: Pa
     assert labels_of(load(table, options={"encoding": "latin-1"}))["b.png"] == "café"
     with pytest.raises(SettingsError, match="no text encoding 'x'"):
         load(table, options={"encoding": "x"})
+
+
+def test_a_line_without_end_is_not_read_into_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_file, "LINE_LIMIT", 5000)  # 64 million in earnest
+    table = write(root, "image,label\na.png," + "x" * 100_000)
+    with pytest.raises(LabelParseError, match="line 2: longer than 5,000 characters"):
+        load(table)
 
 
 def test_mixed_line_ends_and_empty_lines(root: Path) -> None:
