@@ -20,7 +20,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev  ## the figures of docs/benchmarks.md; sets that are not there are skipped by name
-	for recipe in pipelines/bench_*.py; do echo "== $$recipe"; $(BIN)/python $$recipe || exit 1; done
+	for recipe in pipelines/*_benchmark.py; do echo "== $$recipe"; $(BIN)/python $$recipe || exit 1; done
 
 picture: $(VENV)/installed  ## draw the README's picture again, from the demo's real output
 	$(BIN)/python pipelines/draw_readme_picture.py

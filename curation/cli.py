@@ -20,6 +20,7 @@ import curation
 from curation.errors import CurationError
 from curation.files import set_failpoints
 
+STDOUT = 1  # file descriptor
 DONE, OUR_FAULT, USER_MISTAKE, INTERRUPTED, OUTPUT_CLOSED = 0, 1, 2, 130, 141
 
 # Name and one line of help, in the order in which a newcomer meets them; curation/commands/<name>.py has the rest.
@@ -90,13 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _user_mistake(str(error))
-    except (KeyboardInterrupt, click.Abort):
-        print("\nInterrupted. Run the same command again to go on from here.", file=sys.stderr)  # noqa: T201
+    except (KeyboardInterrupt, click.Abort) as stop:
+        if isinstance(stop.__cause__, EOFError):  # click takes a file that ends early for the end of the input
+            return _our_fault(stop.__cause__, debug)
+        click.echo("\nInterrupted. Run the same command again to go on from here.", err=True)
         return INTERRUPTED
+    except SystemExit:  # neither click nor rich raises it here but for a closed pipe
+        return _output_closed()
     except BrokenPipeError:
-        # What is still buffered has no reader; without this the interpreter complains about it when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OUTPUT_CLOSED
+        return _output_closed()
     except Exception as error:
         return _our_fault(error, debug)
 
@@ -106,6 +109,12 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _output_closed() -> int:
+    # What is still buffered has no reader; without this the interpreter complains about it when it exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return OUTPUT_CLOSED
 
 
 def _user_mistake(text: str, context: click.Context | None = None) -> int:
