@@ -12,10 +12,10 @@ from curation.statistics import Statistics
 VOTE_PRIOR = 0.5
 # Weights are fitted on at most this many samples, evenly spread: they are two or three numbers.
 FIT_ROWS = 20_000
-# Pseudo-count, per class, of uniform confusion in the table of who is called what; five steps of expectation
-# maximisation stop well before the table's own sampling noise is amplified.
+# Pseudo-count, per class, of uniform confusion in the table of who is called what, and how far to go in undoing it: all
+# the way would take the model's own mistakes for habits of the labellers, and amplify the table's sampling noise.
 CONFUSION_PRIOR = 200.0
-EM_STEPS = 5
+EM_STEPS = 3
 # Log-odds are cut off here: beyond, they only tell saturated networks apart.
 LARGEST = 12.0
 BLOCK = 1 << 16
@@ -25,13 +25,15 @@ BLOCK = 1 << 16
 class LogOdds:
     """Evidence on R samples.
 
-    log_odds : (R,) float64, of the given class against the best other one; negative = another class fits better
-    other_class : (R,) int64, that best other class, -1 where there is none
+    log_odds : (R,) float64, of the given class against its rivals; low = suspicious
+    against_best : (R,) float64, the same against the best rival alone; negative = that one fits better
+    other_class : (R,) int64, that best rival, -1 where there is none
     disagrees : (R,) bool, the label-blind views (model, neighbours) put another class first
     confidence : (R,) float64, the model's probability of its first choice, whatever label was given
     """
 
     log_odds: np.ndarray
+    against_best: np.ndarray
     other_class: np.ndarray
     disagrees: np.ndarray
     confidence: np.ndarray
@@ -47,8 +49,10 @@ def log_odds(
     2. Classes that are habitually called something else (a truck called car) are corrected for: the posterior of the
        given label becomes one of the true class by a few steps of expectation maximisation against the table of
        first choice by given label.
-    3. The training margin becomes log-odds through a logistic fit to the agreement of given label and first choice. The
-       result is the mean of both log-odds: views of one network, so their sum would count the same evidence twice.
+    3. The rivals of the given class count together, by the 2-norm of their probabilities: between the best rival alone
+       (normalised margin, better for strong models) and all of them (self-confidence, better for weak ones).
+    4. The training margin, whose unit means nothing, is put on the scale of the log-odds by its ranks, and the mean of
+       both is taken: both come from one kind of network, so their sum would count the same evidence twice.
     """
     given = labels[rows]
     candidate, prob = candidates(statistics, given, rows)
@@ -63,11 +67,10 @@ def log_odds(
     true = _undo_confusion(posterior, candidate, first, given, classes)
     best = true[:, 1:].argmax(axis=1)
     index = np.arange(len(rows))
-    odds = np.log(np.maximum(true[:, 0], 1e-9)) - np.log(np.maximum(true[index, best + 1], 1e-9))
-    odds = np.clip(odds, -LARGEST, LARGEST)
-    margin = _margin_log_odds(statistics.margin[rows], ~disagrees)
-    odds = np.where(np.isfinite(margin), (odds + np.nan_to_num(margin)) / 2, odds)
-    return LogOdds(odds, candidate[index, best + 1], disagrees, confidence)
+    margin = statistics.margin[rows]
+    odds = _with_margin(_odds_against(true, np.sqrt((true[:, 1:] ** 2).sum(axis=1))), margin)
+    against_best = _with_margin(_odds_against(true, true[index, best + 1]), margin)
+    return LogOdds(odds, against_best, candidate[index, best + 1], disagrees, confidence)
 
 
 def candidates(statistics: Statistics, given: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,30 +162,24 @@ def _undo_confusion(
     return true
 
 
-def _margin_log_odds(margin: np.ndarray, agrees: np.ndarray) -> np.ndarray:
-    """(R,) log-odds of agreement given the training margin; NaN where there is no margin, or it tells nothing."""
-    from scipy.optimize import minimize
+def _odds_against(true: np.ndarray, rivals: np.ndarray) -> np.ndarray:
+    """(R,) log-odds of the given class, column 0, against `rivals`, cut off at LARGEST."""
+    odds = np.log(np.maximum(true[:, 0], 1e-9)) - np.log(np.maximum(rivals, 1e-9))
+    return np.clip(odds, -LARGEST, LARGEST)
+
+
+def _with_margin(odds: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """(R,) mean of the log-odds and the training margins, these mapped to the distribution of those by rank.
+
+    Equal margins get the mean of their ranks' values; where there is no margin, the log-odds stay as they are.
+    """
+    from scipy.stats import rankdata
 
     measured = np.flatnonzero(np.isfinite(margin))
-    nothing = np.full(len(margin), np.nan)
-    if len(measured) < 2:
-        return nothing
-    scale = float(np.std(margin[measured].astype(np.float64)))
-    if scale < 1e-9:
-        return nothing
-    value = margin.astype(np.float64) / scale
-    sample = measured[:: max(1, len(measured) // FIT_ROWS)]
-    x, y = value[sample], agrees[sample].astype(np.float64)
-    pull = 1.0 / len(sample)  # keeps the fit finite where the two groups do not overlap
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logit = weights[0] + weights[1] * x
-        residual = 1 / (1 + np.exp(-np.clip(logit, -50, 50))) - y
-        value = (np.logaddexp(0, -logit) * y + np.logaddexp(0, logit) * (1 - y)).mean()
-        gradient = np.array([residual.mean(), (residual * x).mean()])
-        return float(value + 0.5 * pull * (weights**2).sum()), gradient + pull * weights
-
-    weights = minimize(loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B").x
-    if weights[1] <= 0:
-        return nothing
-    return np.where(np.isfinite(margin), np.clip(weights[0] + weights[1] * value, -LARGEST, LARGEST), np.nan)
+    if len(measured) < 2 or np.ptp(margin[measured]) == 0:
+        return odds
+    place = rankdata(margin[measured]) - 1
+    mapped = np.interp(place, np.arange(len(measured)), np.sort(odds[measured]))
+    fused = odds.copy()
+    fused[measured] = (odds[measured] + mapped) / 2
+    return fused

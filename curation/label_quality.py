@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.evidence import log_odds
+from curation.evidence import LARGEST, LogOdds, log_odds
 from curation.statistics import Statistics
 
 # cleanlab.internal.constants, cleanlab 2.9: part of what its flags are, so they are repeated, not imported.
@@ -25,6 +25,8 @@ ALWAYS_ALLOWED = 2
 # Probability of being right at the flag threshold: F1 is best when labels are flagged from P(wrong) > F1 / 2 on, and
 # F1 is about .8 (Lipton et al. 2014, Optimal thresholding of classifiers to maximize F1 measure).
 SCORE_AT_THRESHOLD = 0.6
+# How steeply the score rises with the log-odds around the threshold.
+SCORE_SLOPE = 1.5
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def judge_labels(
     ----------
     labels : (N,) int64, -1 = no label
     classes : K
-    neighbours : (N, k) int64 row numbers of the nearest pictures in a space that saw no labels, -1 = none
+    neighbours : (N, k) int64 row numbers of the nearest pictures, -1 = none. Their space must not have seen the labels
+        (a frozen backbone): in one that was trained on them, wrong labels vote for themselves.
 
     Samples that no model could judge get the mean score of the others, and no flag.
     """
@@ -119,8 +122,11 @@ def judge_labels(
     suggested = np.full(count, -1, dtype=np.int64)
     if len(rows):
         found = log_odds(statistics, labels, classes, neighbours, rows)
-        cut = _flag_below(found.log_odds, found.disagrees, found.confidence)
-        shifted = found.log_odds - cut + np.log(SCORE_AT_THRESHOLD / (1 - SCORE_AT_THRESHOLD))
+        number = _how_many(found)
+        cut = float(np.partition(found.log_odds, number)[number]) if number < len(rows) else np.inf
+        shifted = SCORE_SLOPE * (found.log_odds - min(cut, LARGEST)) + np.log(
+            SCORE_AT_THRESHOLD / (1 - SCORE_AT_THRESHOLD)
+        )
         score[rows] = 1 / (1 + np.exp(-np.clip(shifted, -30, 30)))
         is_issue[rows] = found.log_odds < cut
         suggested[rows] = found.other_class
@@ -136,19 +142,18 @@ def judge_labels(
     )
 
 
-def _flag_below(log_odds: np.ndarray, disagrees: np.ndarray, confidence: np.ndarray) -> float:
-    """The log-odds below which labels are flagged, from nothing but the set itself.
+def _how_many(found: LogOdds) -> int:
+    """How many labels to flag, from nothing but the set itself.
 
     Two limits, the lower one counts. (1) The prior: with a share D of labels that the model would not have given, odds
-    of (1 - D) / D speak for a label; weighted down by (1 - 2 D), because noise flattens the probabilities that a network
-    learns, and with them the scale of the log-odds. (2) The confident quarter: see MOST_CONCENTRATED; it keeps a clean
-    set of hard pictures, where the model is often wrong, from being flagged.
+    of (1 - D) / D speak for a label; weighted down by (1 - 2 D), because noise flattens the probabilities that a
+    network learns, and with them the scale of the log-odds. (2) The confident quarter: see MOST_CONCENTRATED; it keeps
+    a clean set of hard pictures, where the model is often wrong, from being flagged.
     """
-    count = len(log_odds)
-    share = float(np.clip(disagrees.mean(), 1 / (count + 1), 0.5))
+    count = len(found.log_odds)
+    share = float(np.clip(found.disagrees.mean(), 1 / (count + 1), 0.5))
     cut = -PRIOR_WEIGHT * np.log((1 - share) / share) * (1 - 2 * share)
-    surest = confidence >= np.partition(confidence, -max(count // 4, 1))[-max(count // 4, 1)]
-    most = int(MOST_CONCENTRATED * disagrees[surest].mean() * count) + ALWAYS_ALLOWED
-    if most < count:
-        cut = min(cut, float(np.partition(log_odds, most)[most]))
-    return float(cut)
+    quarter = max(count // 4, 1)
+    surest = found.confidence >= np.partition(found.confidence, -quarter)[-quarter]
+    most = int(MOST_CONCENTRATED * found.disagrees[surest].mean() * count) + ALWAYS_ALLOWED
+    return min(int((found.against_best < cut).sum()), most)

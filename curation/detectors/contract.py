@@ -33,6 +33,8 @@ class Inputs:
     embeddings : (N, D) float32
     neighbours : (N, k) int64 row numbers of the nearest neighbours, nearest first, -1 = none; never a duplicate
     neighbour_distances : (N, k) float32, cosine distance in [0, 2]
+    blind_neighbours : the embeddings come from a model that never saw these labels (a frozen backbone), so that
+        neighbours may vote on a label; otherwise they are only shown
     """
 
     samples: pd.DataFrame
@@ -48,6 +50,7 @@ class Inputs:
     embeddings: np.ndarray | None = None
     neighbours: np.ndarray | None = None
     neighbour_distances: np.ndarray | None = None
+    blind_neighbours: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -24,12 +24,8 @@ def find(inputs: Inputs) -> pd.DataFrame:
     probable other class where the label is flagged or is not the model's first choice, "" elsewhere.
     """
     assert inputs.statistics is not None
-    quality = judge_labels(
-        inputs.statistics,
-        inputs.labels,
-        len(inputs.class_names),
-        neighbours=inputs.neighbours,
-    )
+    voters = inputs.neighbours if inputs.blind_neighbours else None
+    quality = judge_labels(inputs.statistics, inputs.labels, len(inputs.class_names), voters)
     rows = np.flatnonzero(inputs.labels >= 0)
     doubted = quality.is_issue | (inputs.statistics.top_class[:, :1] != inputs.labels[:, None]).any(axis=1)
     suggested = np.where(doubted & inputs.statistics.judged, quality.suggested_class, -1)[rows]
