@@ -33,8 +33,8 @@ class CompactNet(nn.Module):
         patch = 2 * stride
         # Principal directions beyond the first dozen per colour are noise; both signs of each are kept.
         directions = min(3 * patch * patch, 12)
-        self.whiten = nn.Conv2d(3, 2 * directions, patch, stride=stride)
-        self.whiten.weight.requires_grad = False
+        # Nothing of it is trained: that spares the backward pass through the largest feature map.
+        self.whiten = nn.Conv2d(3, 2 * directions, patch, stride=stride).requires_grad_(False)
         inputs = (2 * directions, *widths[:-1])
         self.blocks = nn.Sequential(*(_block(a, b) for a, b in zip(inputs, widths, strict=True)))
         self.head = nn.Linear(widths[-1], n_classes, bias=False)

@@ -16,9 +16,13 @@ DEFAULT_MODEL = {"probe": "mobilenet_v2", "finetune": "resnet18", "compact": "co
 PRETRAINED_SIZE_PX = 224
 # Sizes the compact network is offered; its cost does not depend on them (see model.PATCH_GRID), its memory does.
 COMPACT_SIZES_PX = (32, 64, 96)
-# Pictures seen per fold by the compact network: enough passes for a small set, enough pictures for a large one.
-COMPACT_PICTURES = 120_000
-COMPACT_EPOCHS = (8, 40)
+# The compact network sees 16 times as many pictures as there are, but at least the first number of them (a small set
+# needs more passes) and at most the second (a large one fewer), within the limits on passes.
+COMPACT_PICTURES = (25_000, 80_000)
+COMPACT_PASSES = 16
+COMPACT_EPOCHS = (8, 60)
+# A step sees a sixteenth of a small set: one that sees all of it leaves too few steps.
+COMPACT_BATCH = (32, 250)
 FINETUNE_EPOCHS = 8
 HEAD_EPOCHS = 30
 
@@ -100,7 +104,8 @@ def choose_plan(
             )
         size = size_px or _compact_size(median_side_px)
         passes = epochs or _compact_epochs(n_samples)
-        return Plan("compact", "compact", "none", "", device, size, passes, 250, flip, tuple(why))
+        batch = min(COMPACT_BATCH[1], max(COMPACT_BATCH[0], n_samples // 16))
+        return Plan("compact", "compact", "none", "", device, size, passes, batch, flip, tuple(why))
     model = model or DEFAULT_MODEL[mode]
     weights = weights or "default"
     if mode == "probe" and weights == "none":
@@ -192,8 +197,10 @@ def _compact_size(median_side_px: int) -> int:
 
 
 def _compact_epochs(n_samples: int) -> int:
+    fewest, most = COMPACT_PICTURES
+    pictures = min(most, max(fewest, COMPACT_PASSES * n_samples))
     low, high = COMPACT_EPOCHS
-    return min(high, max(low, round(COMPACT_PICTURES / max(1, n_samples))))
+    return min(high, max(low, round(pictures / max(1, n_samples))))
 
 
 def _file_hash(weights: str) -> str:
