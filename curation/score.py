@@ -190,7 +190,7 @@ def _find_evidence(
             partial.write_array(name, array)
     inputs = replace(
         inputs, fold=fold, statistics=statistics, embeddings=judged.embeddings, pred_probs=judged.pred_probs,
-        neighbours=neighbours, neighbour_distances=distances,
+        neighbours=neighbours, neighbour_distances=distances, blind_neighbours=plan.mode == "probe",
     )  # fmt: skip
     return inputs, _fold_notes(inputs, n_folds, settings.folds)
 
