@@ -58,7 +58,7 @@ def _compare_block(a: np.ndarray, b: np.ndarray, pairs: np.ndarray, result: Like
         first, second = _pooled(a[pairs], size), _pooled(b[pairs], size)
         window = _fit(first, second, result.window[pairs], iterations)
         result.window[pairs] = window
-        laid, mask = _lay(first, window)
+        laid, mask = lay(first, window)
         detail, strength = _details(laid, second, mask)
         if size == 16:
             result.detail16[pairs] = detail
@@ -78,7 +78,7 @@ def _pooled(grey: np.ndarray, size: int) -> np.ndarray:
     return grey.reshape(count, size, step, size, step).mean(axis=(2, 4), dtype=np.float32)
 
 
-def _lay(pictures: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lay(pictures: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The window of each picture stretched to full size, and a mask (n, S, S) of what lies inside of the picture."""
     size = pictures.shape[1]
     rows, rows_inside = interpolation(window[:, 0], window[:, 1], size)
@@ -104,7 +104,7 @@ def _fit(a: np.ndarray, b: np.ndarray, window: np.ndarray, iterations: int) -> n
     centre = (np.arange(size, dtype=np.float32) + 0.5) / size
     window = window.astype(np.float32)
     for _ in range(iterations):
-        laid, mask = _lay(a, window)
+        laid, mask = lay(a, window)
         laid = _normalised(laid, mask)
         wanted = (_normalised(b, mask) - laid).reshape(len(a), -1, 1)
         down, across = (slope * mask for slope in np.gradient(laid, 1 / size, axis=(1, 2)))

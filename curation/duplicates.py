@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from curation import fingerprints, sources
-from curation.alignment import Likeness, compare
+from curation.alignment import Likeness, compare, lay
 from curation.decoding import FULL_PIXELS
 from curation.errors import UnreadableError
 from curation.files import write_atomic
@@ -227,20 +227,25 @@ def _verify(study: _Study, candidates: Candidates) -> pd.DataFrame:
         & (_fisher(likeness) >= study.needed)
     )
     kept = np.flatnonzero(alike)
-    colour, made_grey = _colours(pixels, rows[a[kept]], rows[b[kept]], transform[kept])
+    colour, made_grey = _colours(pixels, rows[a[kept]], rows[b[kept]], transform[kept], likeness.window[kept])
     right = (colour <= MAX_COLOUR) | made_grey
     kept, made_grey = kept[right], made_grey[right]
     return _near_table(rows[a[kept]], rows[b[kept]], transform[kept], made_grey, kept, likeness)
 
 
-def _colours(pixels: Pixels, a: np.ndarray, b: np.ndarray, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean difference of the chroma planes in levels, and whether one of the two is the other made grey."""
+def _colours(
+    pixels: Pixels, a: np.ndarray, b: np.ndarray, transform: np.ndarray, window: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean difference of the aligned chroma planes in levels, and whether one of the two is the other made grey."""
     if not len(a):
         return np.zeros(0), np.zeros(0, bool)
-    chroma = pixels.chroma(a)
+    first, second = pixels.chroma(a), pixels.chroma(b).astype(np.float32)
     for t in range(1, len(TRANSFORMS)):
-        chroma[transform == t] = fingerprints.turn(chroma[transform == t], t)
-    difference = np.abs(chroma.astype(np.int16) - pixels.chroma(b)).mean(axis=(1, 2, 3))
+        first[transform == t] = fingerprints.turn(first[transform == t], t)
+    difference = np.zeros(len(a))
+    for plane in range(2):
+        laid, mask = lay(first[:, plane].astype(np.float32), window)
+        difference += (np.abs(laid - second[:, plane]) * mask).sum(axis=(1, 2)) / mask.sum(axis=(1, 2)) / 2
     saturation = pixels.samples["saturation"].to_numpy()
     low, high = np.minimum(saturation[a], saturation[b]), np.maximum(saturation[a], saturation[b])
     return difference, (low <= GREY_SATURATION) & (high >= COLOUR_SATURATION)

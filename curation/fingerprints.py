@@ -6,7 +6,7 @@ and the smaller of |c_uv| and |c_vu| are the same for all eight positions of a p
 vector, and since taking magnitudes and sorting never increase a distance, a pair that is near in any position is near
 here: one search instead of eight misses nothing.
 
-A crop moves everything. Each picture therefore also asks with five windows of itself, 93 % wide and high.
+A crop moves everything. Each picture therefore also asks with nine windows of itself, 93 % wide and high.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from dataclasses import dataclass
 import numpy as np
 
 FREQUENCIES = 8
-RADIUS = 0.36  # 95 to 99 % of 3-10 % crops on four sets; a tenth of a candidate per photo and window
-NEAREST = 8  # candidates kept per picture and window, the nearest
+RADIUS = 0.40  # holds 99 % of random 3-10 % crops of three kinds of pictures, and about 0.1 others per photo and window
+NEAREST = 8  # candidates kept per picture and window, the nearest in their best position ...
+SEARCHED = 32  # ... among so many that are nearest whatever their position
 FLAT_LEVELS = 4.0  # standard deviation of luma (0..255) below which a picture has nothing to compare
-WINDOW_LIMIT = 200_000  # pictures; above this only whole pictures ask, since five more searches would take hours
+WINDOW_LIMIT = 200_000  # pictures; above this only whole pictures ask, since nine more searches would take hours
 _WINDOW = 0.07
 _ROWS, _COLUMNS = 512, 4096  # of a block of distances: 8 MB, about what a core's cache holds
 
-# (top, bottom, left, right) in parts of the picture: all of it, the four corners, the middle
+_PLACES = (0.0, _WINDOW / 2, _WINDOW)
+
+# (top, bottom, left, right) in parts of the picture: all of it, then three by three places of a smaller window
 WINDOWS = np.array(
-    [(0, 1, 0, 1)]
-    + [
-        (top, top + 1 - _WINDOW, left, left + 1 - _WINDOW)
-        for top, left in ((0, 0), (0, _WINDOW), (_WINDOW, 0), (_WINDOW, _WINDOW), (_WINDOW / 2, _WINDOW / 2))
-    ],
+    [(0, 1, 0, 1)] + [(top, top + 1 - _WINDOW, left, left + 1 - _WINDOW) for top in _PLACES for left in _PLACES],
     dtype=np.float32,
 )
 
@@ -106,8 +105,7 @@ class Candidates:
 def find_candidates(grey: np.ndarray) -> Iterator[Candidates]:
     """Candidate pairs among (n, 64, 64) luma pictures, window by window; a pair may come from both of its sides.
 
-    Exact within RADIUS but for the limit of NEAREST per picture. Time grows with n squared (2 cores: about 1 s and
-    window at 10,000, and 1.5 hours at 1,000,000 with whole pictures only), memory with n.
+    Exact within RADIUS but for the limits of SEARCHED and NEAREST per picture. Time grows with n squared, memory with n.
     """
     base = coefficients(grey)
     vectors = invariants(base)
@@ -134,7 +132,7 @@ def _principal_axes(vectors: np.ndarray, count: int = 16) -> np.ndarray:
 def _near_pairs(
     questions: np.ndarray, vectors: np.ndarray, axes: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(a, b) with question a within RADIUS of vector b, a != b, at most NEAREST per a."""
+    """(a, b) with question a within RADIUS of vector b, a != b, at most SEARCHED per a."""
     limit = RADIUS**2
     # One product gives squared distances: |q|^2 + |v|^2 - 2 qv, with the norms as two further columns.
     short_q, short_v = questions @ axes, vectors @ axes
@@ -154,14 +152,16 @@ def _near_pairs(
         for start in range(0, len(a), 65_536):
             part = slice(start, start + 65_536)
             exact[part] = np.sum((questions[a[part]] - vectors[b[part]]) ** 2, axis=1)
-        yield _nearest(a[exact < limit], b[exact < limit], exact[exact < limit])
+        near_enough = np.flatnonzero(exact < limit)
+        kept = near_enough[_nearest(a[near_enough], b[near_enough], exact[near_enough], SEARCHED)]
+        yield a[kept], b[kept]
 
 
-def _nearest(a: np.ndarray, b: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(a: np.ndarray, b: np.ndarray, distance: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` nearest b of each a; the lower b on a tie."""
     order = np.lexsort((b, distance, a))
-    a, b = a[order], b[order]
-    rank = np.arange(len(a)) - np.searchsorted(a, a)
-    return a[rank < NEAREST], b[rank < NEAREST]
+    sorted_a = a[order]
+    return order[np.arange(len(a)) - np.searchsorted(sorted_a, sorted_a) < count]
 
 
 def _best_position(asking: np.ndarray, base: np.ndarray, a: np.ndarray, b: np.ndarray, window: int) -> Candidates:
@@ -169,8 +169,9 @@ def _best_position(asking: np.ndarray, base: np.ndarray, a: np.ndarray, b: np.nd
     cosine = np.stack([np.einsum("nuv,nuv->n", turn_fingerprints(asking[a], t), base[b]) for t in range(8)])
     best = cosine.argmax(axis=0) if len(a) else np.zeros(0, np.int64)
     distance = np.sqrt(np.maximum(0, 2 - 2 * cosine[best, np.arange(len(a))]))
-    near = distance < RADIUS
-    return Candidates(a[near], b[near], np.full(near.sum(), window), best[near], distance[near])
+    near = np.flatnonzero(distance < RADIUS)
+    near = near[_nearest(a[near], b[near], distance[near], NEAREST)]
+    return Candidates(a[near], b[near], np.full(len(near), window), best[near], distance[near])
 
 
 def turn_fingerprints(fingerprints: np.ndarray, transform: int) -> np.ndarray:
