@@ -1,7 +1,7 @@
 """The `curate` command: finds the subcommand, and turns whatever it raises into a sentence and an exit code.
 
 Exit codes: 0 done, 1 our own fault, 2 the user's mistake (one sentence, no traceback), 130 interrupted (Ctrl-C), 141
-the reader of the output has gone. No other module of the library reads the environment or the arguments.
+the reader of the output has gone, 143 terminated. No other module reads the environment or the arguments.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -21,7 +25,7 @@ from curation.errors import CurationError
 from curation.files import set_failpoints
 
 STDOUT = 1  # file descriptor
-DONE, OUR_FAULT, USER_MISTAKE, INTERRUPTED, OUTPUT_CLOSED = 0, 1, 2, 130, 141
+DONE, OUR_FAULT, USER_MISTAKE, INTERRUPTED, OUTPUT_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
 
 # Name and one line of help, in the order in which a newcomer meets them; curation/commands/<name>.py has the rest.
 COMMANDS = {
@@ -73,18 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `curate` with `arguments` (default: those of the process); the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments or bool(os.environ.get("CURATE_DEBUG"))
+    set_failpoints(os.environ.get("CURATE_FAILPOINT", ""))
     _prepare_streams()
-    if not debug and not sys.warnoptions:
-        import warnings
+    with warnings.catch_warnings(), _tidy_when_terminated():
+        if not debug and not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        return _run(arguments, debug)
 
-        warnings.simplefilter("ignore")
+
+def _run(arguments: list[str], debug: bool) -> int:
     try:
-        set_failpoints(os.environ.get("CURATE_FAILPOINT", ""))
         code = cli.main(arguments, prog_name="curate", standalone_mode=False)
         sys.stdout.flush()
         return int(code or DONE)
-    except click.exceptions.Exit as exit_:
-        return int(exit_.exit_code)
     except click.ClickException as error:
         return _user_mistake(error.format_message(), error.ctx if isinstance(error, click.UsageError) else None)
     except CurationError as error:
@@ -95,13 +100,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stop.__cause__, EOFError):  # click takes a file that ends early for the end of the input
             return _our_fault(stop.__cause__, debug)
         click.echo("\nInterrupted. Run the same command again to go on from here.", err=True)
-        return INTERRUPTED
-    except SystemExit:  # neither click nor rich raises it here but for a closed pipe
-        return _output_closed()
-    except BrokenPipeError:
+        return TERMINATED if isinstance(stop.__cause__ or stop, _Terminated) else INTERRUPTED
+    except (SystemExit, BrokenPipeError):  # neither click nor rich raises SystemExit here but for a closed pipe
         return _output_closed()
     except Exception as error:
         return _our_fault(error, debug)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, raised so that locks, bars and temporary files are tidied up as after Ctrl-C."""
+
+
+@contextmanager
+def _tidy_when_terminated() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # asked twice, go at once
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _prepare_streams() -> None:

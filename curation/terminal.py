@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,11 @@ from curation.explain import visible
 from curation.progress import Advance, Progress
 
 PATIENCE_SECONDS = 2.0  # a stage that is over sooner is not worth a line
-PLAIN_LINE_SECONDS = 10.0  # between two lines of one stage where there is no terminal to redraw
+PLAIN_LINE_SECONDS = (
+    10.0  # between the first lines of one stage where there is no terminal to redraw; then twice it ...
+)
+MOST_LINE_SECONDS = 60.0  # ... up to this
+MARK_SECONDS, RATE_MARKS = 2.0, 30  # the time left is estimated from the last minute
 LABEL_CELLS = 32
 
 
@@ -97,13 +102,24 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def rough_duration(seconds: float) -> str:
+    """The same without false precision, for estimates: `40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 55:
+        return f"{max(round(seconds), 1)} s"
+    minutes = max(round(seconds / 60), 1)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 # --- progress ----------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Stage:
-    """One stage at work. `rate_from` is when it was first drawn, and how much was done then: units that came from a
-    cache or a checkpoint at the start say nothing about how long the others take."""
+    """One stage at work.
+
+    `marks` are (time, units done) of the last minute or so, the first from when the stage was first drawn: what came
+    from a cache or a checkpoint before that says nothing about how long the rest takes, and neither does a slow start.
+    """
 
     name: str
     total: int
@@ -111,16 +127,28 @@ class _Stage:
     started: float = field(default_factory=time.monotonic)
     done: int = 0
     ended: bool = False
-    rate_from: tuple[float, int] | None = None
+    shown: bool = False
+    marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_MARKS))
+    next_line_seconds: float = PLAIN_LINE_SECONDS
     bar: TaskID | None = None
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        if self.marks and time.monotonic() - self.marks[-1][0] >= MARK_SECONDS:
+            self.marks.append((time.monotonic(), self.done))
+
+    def show(self) -> None:
+        if not self.shown:
+            self.shown = True
+            self.marks.append((time.monotonic(), self.done))
 
     def left(self) -> str:
         """Time left in words, "" while nothing can be said."""
-        if self.rate_from is None or self.done <= self.rate_from[1] or not self.total:
+        if not self.marks or self.done <= self.marks[0][1] or not self.total:
             return ""
-        since, before = self.rate_from
+        since, before = self.marks[0]
         seconds = (time.monotonic() - since) / (self.done - before) * max(self.total - self.done, 0)
-        return f"about {duration(max(round(seconds), 1))} left"
+        return f"about {rough_duration(seconds)} left"
 
 
 class _TimeLeft(ProgressColumn):
@@ -149,7 +177,7 @@ class RichProgress(Progress):
 
     def message(self, text: str) -> None:
         """Say one line, above the bars if there are any."""
-        self._console.print(Text(visible(text, 2000)), soft_wrap=not self._console.is_terminal)
+        self._console.print(Text(visible(text, 2000), style="dim"), soft_wrap=not self._console.is_terminal)
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str = "images") -> Iterator[Advance]:
@@ -158,7 +186,7 @@ class RichProgress(Progress):
 
         def advance(count: int) -> None:
             with self._lock:
-                stage.done += int(count)
+                stage.advance(int(count))
                 if stage.bar is not None and self._bars is not None:
                     self._bars.update(stage.bar, completed=stage.done)
 
@@ -179,11 +207,12 @@ class RichProgress(Progress):
         with self._lock:
             if stage.ended:
                 return
-            stage.rate_from = stage.rate_from or (time.monotonic(), stage.done)
+            stage.show()
             if not self._console.is_terminal:
                 left = stage.left()
                 self._line(f"{stage.name}: {stage.done:,} of {stage.total:,} {stage.unit}{left and ', ' + left}")
-                self._later(PLAIN_LINE_SECONDS, stage)
+                self._later(stage.next_line_seconds, stage)
+                stage.next_line_seconds = min(2 * stage.next_line_seconds, MOST_LINE_SECONDS)
                 return
             if self._bars is None:
                 self._bars = self._new_bars()
@@ -211,7 +240,7 @@ class RichProgress(Progress):
                 if not self._bars.task_ids:
                     self._bars.stop()
                     self._bars = None
-            if stage.rate_from is not None:
+            if stage.shown:
                 took = duration(time.monotonic() - stage.started)
                 self._line(f"{stage.name}: {stage.done:,} {stage.unit} in {took}")
 

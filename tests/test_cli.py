@@ -201,6 +201,20 @@ def test_ctrl_c_says_how_to_go_on(
     assert "Run the same command again to go on" in capsys.readouterr().err
 
 
+def test_being_terminated_tidies_up_and_says_how_to_go_on(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(issue_files, "ranked_issues", killed)
+    assert cli.main(["issues", "--workspace", str(workspace)]) == 143
+    assert "Run the same command again" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_file_that_ends_early_is_not_taken_for_an_interruption(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

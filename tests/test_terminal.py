@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from curation.terminal import RichProgress, duration, shown, shown_path, table
+from curation.terminal import RichProgress, duration, rough_duration, shown, shown_path, table
 
 HOSTILE = [
     "\x1b[31mred\x1b[0m",
@@ -70,6 +70,12 @@ def test_colours_are_left_out_where_there_is_no_terminal() -> None:
 )  # fmt: skip
 def test_time_spans_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_estimates_claim_no_false_precision() -> None:
+    assert [rough_duration(s) for s in (0.2, 40.4, 58, 100, 3599, 12_060)] == [
+        "1 s", "40 s", "1 min", "2 min", "1 h 00 min", "3 h 21 min"
+    ]  # fmt: skip
 
 
 def make_console(terminal: bool = False, width: int = 80) -> tuple[Console, io.StringIO]:
