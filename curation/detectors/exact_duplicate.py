@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table, label_name
-from curation.detectors.twins import LISTED_MEMBERS, exact_clusters, members_by_cluster, one_to_keep
+from curation.detectors.twins import LISTED_MEMBERS, exact_clusters, keep_order, members_by_cluster
 
 NAME = "exact_duplicate"
 
@@ -20,11 +20,12 @@ def find(inputs: Inputs) -> pd.DataFrame:
     """
     assert inputs.duplicate_pairs is not None
     ids = inputs.samples["sample_id"].to_numpy()
+    place = keep_order(inputs)
     rows: list[int] = []
     suggestion: list[str] = []
     evidence: list[dict[str, Any]] = []
     for members in members_by_cluster(exact_clusters(inputs.duplicate_pairs, len(inputs.samples))):
-        keep = one_to_keep(inputs, members)
+        keep = int(members[place[members].argmin()])
         listed = [[str(ids[m]), label_name(inputs, m)] for m in members[:LISTED_MEMBERS]]
         for row in members.tolist():
             twin = keep if row != keep else int(members[members != keep][0])

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table
-from curation.detectors.outlier import robust_z
+from curation.detectors.outlier import FEWEST, robust_z
 
 # Beyond the limit and this many robust standard deviations from the median of the set ...
 UNUSUAL_Z = 3.0
 # ... or beyond the limit in a set where no more than this share of the pictures is.
 RARE_SHARE = 0.02
 # A set counts as coloured when more than this share of its pictures is.
-COLOURED_SHARE = 0.5
+COLOURED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -31,47 +31,50 @@ class Limit:
 
     column : of `Inputs.samples`
     value : the limit, in the unit of the column
-    side : "low" where values below the limit are issues, "high" where those above are
-    worst : the value at which the score is 0
+    worst : the value at which the score is 0; below the limit for too little, above it for too much
+    log : compare with the rest of the set on a log scale (for what varies by factors)
     """
 
     column: str
     value: float
-    side: str
     worst: float
+    log: bool = False
 
 
+# Limits of dark, bright and low_information are those of CleanVision 0.3 (99th percentile of brightness below 0.32, 5th
+# above 0.95, entropy below 3 bits); it measures sharpness otherwise, so that limit is our own.
 LIMITS = {
-    "dark": Limit("brightness", 0.1, "low", 0.0),
-    "bright": Limit("brightness", 0.92, "high", 1.0),
-    "blurry": Limit("sharpness", 0.02, "low", 0.0),
-    "low_information": Limit("entropy", 0.3, "low", 0.0),
+    "dark": Limit("brightness_p99", 0.32, worst=0.0),
+    "bright": Limit("brightness_p05", 0.95, worst=1.0),
+    "low_information": Limit("entropy_bits", 3.0, worst=0.0),
+    "blurry": Limit("sharpness", 10.0, worst=0.0, log=True),
 }
+# A picture without colour: 99 % of its pixels differ less than this between channels (JPEG rounds grey to about 0.01).
+GREY_LIMIT = 0.02
 
 
 def find(inputs: Inputs, name: str) -> pd.DataFrame:
     """One row per picture beyond the limit `LIMITS[name]`; score 0.5 at the limit, falling to 0 at the worst value."""
     limit = LIMITS[name]
     value = inputs.samples[limit.column].to_numpy(dtype=np.float64)
-    sign = 1.0 if limit.side == "low" else -1.0
-    with np.errstate(invalid="ignore"):
-        beyond = sign * value < sign * limit.value
-    z = -sign * robust_z(value)
-    unusual = (z > UNUSUAL_Z) | (beyond.mean() <= RARE_SHARE if len(value) else False)
-    rows = np.flatnonzero(beyond & unusual)
+    sign = 1.0 if limit.worst < limit.value else -1.0
+    beyond = sign * value < sign * limit.value  # False for NaN: not measured
+    z = -sign * robust_z(np.log(np.maximum(value, 1e-3)) if limit.log else value)
+    rare = len(value) < FEWEST or beyond.mean() <= RARE_SHARE
+    rows = np.flatnonzero(beyond & (rare | (z > UNUSUAL_Z)))
     score = np.clip(0.5 * (value[rows] - limit.worst) / (limit.value - limit.worst), 0.0, 0.5)
     return _table(name, inputs, rows, score, limit.column, value, limit.value)
 
 
 def find_grey(inputs: Inputs) -> pd.DataFrame:
     """One row per picture without colour in a set where most have some; score 0.5 times saturation over its limit."""
-    limit = 0.01
-    value = inputs.samples["saturation"].to_numpy(dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        grey = value < limit
+    value = inputs.samples["saturation_p99"].to_numpy(dtype=np.float64)
+    grey = value < GREY_LIMIT
     mixed = len(value) > 0 and np.mean(~grey) > COLOURED_SHARE
     rows = np.flatnonzero(grey) if mixed else np.zeros(0, dtype=np.int64)
-    return _table("grey", inputs, rows, np.clip(0.5 * value[rows] / limit, 0.0, 0.5), "saturation", value, limit)
+    return _table(
+        "grey", inputs, rows, np.clip(0.5 * value[rows] / GREY_LIMIT, 0.0, 0.5), "saturation", value, GREY_LIMIT
+    )
 
 
 def find_odd_size(inputs: Inputs) -> pd.DataFrame:
@@ -126,11 +129,15 @@ def _detector(name: str, column: str, title: str, search: Callable[[Inputs], pd.
     return Detector(name=name, needs=("samples." + column,), find=search, title=title, priority=60)
 
 
-DARK = _detector("dark", "brightness", "too dark", partial(find, name="dark"))
-BRIGHT = _detector("bright", "brightness", "too bright", partial(find, name="bright"))
-BLURRY = _detector("blurry", "sharpness", "blurred", partial(find, name="blurry"))
-LOW_INFORMATION = _detector("low_information", "entropy", "nearly empty", partial(find, name="low_information"))
-GREY = _detector("grey", "saturation", "grey among coloured pictures", find_grey)
+def _limited(name: str, title: str) -> Detector:
+    return _detector(name, LIMITS[name].column, title, partial(find, name=name))
+
+
+DARK = _limited("dark", "too dark")
+BRIGHT = _limited("bright", "too bright")
+BLURRY = _limited("blurry", "blurred")
+LOW_INFORMATION = _limited("low_information", "nearly empty")
+GREY = _detector("grey", "saturation_p99", "grey among coloured pictures", find_grey)
 ODD_SIZE = _detector("odd_size", "width_px", "far larger or smaller than the others", find_odd_size)
 ODD_ASPECT_RATIO = _detector(
     "odd_aspect_ratio", "width_px", "far wider or taller than the others", find_odd_aspect_ratio

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table
-from curation.detectors.twins import EXACT, best_twins, one_to_keep, twin_evidence
+from curation.detectors.twins import EXACT, best_twins, keep_order, twin_evidence
 
 NAME = "near_duplicate"
 
@@ -22,7 +22,9 @@ def find(inputs: Inputs) -> pd.DataFrame:
     twins = best_twins(near, lambda row, twin: row != twin)
     distance = np.maximum(twins["distance"].to_numpy(dtype=np.float64), 0.0)
     rows = twins["row"].to_numpy(dtype=np.int64)
-    keep = [one_to_keep(inputs, np.array([pair.row, pair.twin])) for pair in twins.itertuples()]
+    other = twins["twin"].to_numpy(dtype=np.int64)
+    place = keep_order(inputs)
+    keep = np.where(place[rows] < place[other], rows, other).tolist()
     evidence = [
         {**twin_evidence(inputs, pair), "keep": str(inputs.samples["sample_id"].iat[best])}
         for pair, best in zip(twins.itertuples(), keep, strict=True)

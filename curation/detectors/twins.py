@@ -45,6 +45,7 @@ def twin_evidence(inputs: Inputs, pair: Any) -> dict[str, Any]:
         "twin_label": label_name(inputs, twin),
         "twin_split": str(inputs.samples["split"].iat[twin]),
         "kind": str(pair.kind),
+        "transform": str(getattr(pair, "transform", "")),
         "distance": float(pair.distance) if np.isfinite(pair.distance) else None,
     }
 
@@ -62,15 +63,18 @@ def exact_clusters(pairs: pd.DataFrame, count: int) -> np.ndarray:
     return first[component]
 
 
-def one_to_keep(inputs: Inputs, rows: np.ndarray) -> int:
-    """The row number, among `rows`, of the picture that best stands for all: most pixels, labelled, then by path.
+def keep_order(inputs: Inputs) -> np.ndarray:
+    """(N,) int64: of several copies, the one with the lowest number is kept: most pixels, labelled, then by path.
 
     The rule is simple on purpose, so that a team can defend which copy was kept.
     """
-    samples = inputs.samples.iloc[rows]
+    samples = inputs.samples
     pixels = samples["width_px"].to_numpy(dtype=np.int64) * samples["height_px"].to_numpy(dtype=np.int64)
-    unlabelled = inputs.labels[rows] < 0
-    return int(rows[np.lexsort((samples["path"].to_numpy(dtype=object).astype(str), unlabelled, -pixels))[0]])
+    by = pd.DataFrame({"pixels": -pixels, "unlabelled": inputs.labels < 0, "path": samples["path"].to_numpy()})
+    order = by.sort_values(["pixels", "unlabelled", "path"], kind="stable").index.to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place
 
 
 def members_by_cluster(cluster: np.ndarray) -> list[np.ndarray]:

@@ -13,7 +13,17 @@ from curation.neighbours import nearest
 from curation.records import empty_samples
 from curation.statistics import statistics_from_probs
 
-MEASURED = {"brightness": 0.5, "contrast": 0.2, "sharpness": 0.3, "saturation": 0.3, "entropy": 0.8}
+MEASURED = {
+    "brightness": 0.5,
+    "brightness_p05": 0.1,
+    "brightness_p99": 0.9,
+    "contrast": 0.2,
+    "entropy_bits": 7.0,
+    "sharpness": 40.0,
+    "saturation": 0.2,
+    "saturation_p99": 0.6,
+    "aspect_ratio": 1.0,
+}
 
 
 def samples_table(count: int, **columns: Any) -> pd.DataFrame:
