@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import demo, files
+from curation import demo, files, runs
 from curation.errors import UnreadableError, WorkspaceError
 from curation.records import make_sample_id
 from curation.sources import open_picture
@@ -198,3 +198,16 @@ def test_rows_that_are_not_flagged_do_not_count_and_unplanted_issues_are_shown(p
     assert row_of(demo.compare(planted, table), "blurry")["precision"] == 0
     table["is_issue"] = False
     assert row_of(demo.compare(planted, table), "label_error")["found"] == 0
+
+
+@pytest.mark.slow
+def test_demo_finds_what_it_planted_and_leaves_a_workspace(tmp_path):
+    result = demo.run(tmp_path)
+    found = pd.DataFrame(result["comparison"]).set_index("issue").astype({"precision": float, "recall": float})
+    assert found.loc["label_error", ["precision", "recall"]].min() >= 0.9
+    assert found.loc["conflicting_duplicate", "recall"] == 1
+    assert found.loc["unreadable", "planted"] == found.loc["unreadable", "right"] == 2
+    assert runs.read_run(tmp_path).run_id == result["run_id"]
+    json.dumps(result, allow_nan=False)
+    again = demo.run(tmp_path)
+    assert again == result
