@@ -29,14 +29,14 @@ class OutOfFold:
         one temperature on the given labels
     margin : (N,) float32, mean training margin, low = suspicious; NaN where a sample was never trained on
     judged : (N,) bool, False where no model knew the given label when it judged the sample
-    embeddings : (N, D) float32, comparable between all samples; None where the mode has none
+    embeddings : (N, D) float32, comparable between all samples
     temperature : what the logits were divided by
     """
 
     pred_probs: np.ndarray
     margin: np.ndarray
     judged: np.ndarray
-    embeddings: np.ndarray | None
+    embeddings: np.ndarray
     temperature: float
 
 

@@ -36,6 +36,8 @@ from curation.records import Records
 from curation.statistics import statistics_from_probs
 
 NEIGHBOURS = 10
+# Fewer labelled pictures than this teach a network nothing.
+MIN_LABELLED = 10
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _find_evidence(
     groups = combine_groups(inputs.cluster, inputs.samples["group"].to_numpy(object))
     labelled = inputs.labels >= 0
     n_classes, n_folds = len(inputs.class_names), min(settings.folds, len(np.unique(groups[labelled])))
-    if n_classes < 2 or n_folds < 2:
+    if n_classes < 2 or n_folds < 2 or labelled.sum() < MIN_LABELLED:
         why = "there is one class only" if n_classes == 1 else "there are too few labelled pictures"
         return inputs, [f"No model was trained: {why if n_classes else 'there are no labels'}."]
     fold = assign_folds(inputs.labels, groups, n_folds, settings.seed)
@@ -232,7 +234,7 @@ def _samples_table(pixels: Pixels, inputs: Inputs) -> pd.DataFrame:
 def _fold_notes(inputs: Inputs, n_folds: int, asked: int) -> list[str]:
     notes = [f"{n_folds} folds instead of {asked}: there are no more independent pictures."] if n_folds < asked else []
     size = np.bincount(inputs.labels[inputs.labels >= 0], minlength=len(inputs.class_names))
-    small = [inputs.class_names[k] for k in np.flatnonzero(size < n_folds)]
+    small = [inputs.class_names[int(k)] for k in np.flatnonzero(size < n_folds)]
     if small:
         named = ", ".join(repr(name) for name in small[:5]) + " ..." * (len(small) > 5)
         notes.append(

@@ -189,13 +189,15 @@ def fit(
     Parameters
     ----------
     labels : (N,) int64 class ids, not -1 for any of `rows`
-    rows : (n,) int64, what to train on
+    rows : (n,) int64, what to train on; with fewer than two the network stays as it is
     advance : called with the number of pictures done after each step
 
     Raises
     ------
     SettingsError : not even a tiny batch fits into memory, or the loss stopped being a number.
     """
+    if len(rows) < 2:
+        return net
     device = batches.device
     generator = torch.Generator().manual_seed(seed)
     given = torch.from_numpy(labels)
@@ -236,11 +238,12 @@ def _gradient(net: nn.Module, images: Tensor, target: Tensor, loss: Loss, part: 
     for parameter in net.parameters():
         parameter.grad = None
     outputs = []
-    for start in range(0, len(images), part):
-        chunk = slice(start, start + part)
+    # Even parts: a last one of a single picture would upset batch norm.
+    n_parts = math.ceil(len(images) / part)
+    for some, given in zip(images.tensor_split(n_parts), target.tensor_split(n_parts), strict=True):
         with autocast(images.device):
-            logits, _ = net(images[chunk])
-        (loss(logits.float(), target[chunk]).sum() / len(images)).backward()
+            logits, _ = net(some)
+        (loss(logits.float(), given).sum() / len(images)).backward()
         outputs.append(logits.detach().float())
     return torch.cat(outputs)
 
