@@ -1,9 +1,9 @@
 """How well wrong labels are ranked and flagged on sets whose true labels are known, against cleanlab on the same folds.
 
-    python pipelines/label_benchmark.py DATA [--sets flowers17 cifar10n cifar10n-worse] [--seeds 0 1 2]
+    python pipelines/label_benchmark.py [DATA] [--sets flowers17 cifar10n cifar10n-worse] [--seeds 0 1 2]
 
-DATA is the folder of the shared data sets (flowers17/, cifar10n/, weights/). Prints a JSON line per set and seed, then
-the means. Average precision (AP) is that of finding the wrong labels; higher is better. `cleanlab_*` are cleanlab's own
+DATA is the folder of the real data sets (flowers17/, cifar10n/, weights/), default ../shared/data; a set that is not
+there is skipped by name. Prints a JSON line per set and seed, then the means. Average precision (AP) is that of finding the wrong labels; higher is better. `cleanlab_*` are cleanlab's own
 scores and its default filter on the very same out-of-fold probabilities.
 """
 
@@ -76,12 +76,15 @@ def measure(name: str, data: Path, seed: int, workspace: Path) -> dict[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--workspace", type=Path, help="keep the runs there; default: a temporary folder")
     args = parser.parse_args()
     for name in args.sets:
+        if not (args.data / SETS[name][0] / SETS[name][1]).is_file():
+            print(f"{name}: skipped, {args.data / SETS[name][0]} is not there")
+            continue
         rows = []
         for seed in args.seeds:
             with tempfile.TemporaryDirectory() as temporary:

@@ -1,8 +1,8 @@
 """`curate score --mode probe` against the script that one writes by hand, on flowers17 with planted wrong labels.
 
-    python pipelines/probe_benchmark.py DATA [--repeat 3]
+    python pipelines/probe_benchmark.py [DATA] [--repeat 3]
 
-DATA is the folder of the shared data sets (flowers17/, weights/). Both run as whole processes, in turn, on the same
+DATA is the folder of the real data sets (flowers17/, weights/), default ../shared/data. Both run as whole processes, in turn, on the same
 files and weights. The script: torchvision's mobilenet_v2 features, scikit-learn's cross-validated logistic regression,
 cleanlab's ranking by self-confidence. Average precision (AP) is that of finding the planted labels.
 """
@@ -85,10 +85,13 @@ def run_curate(data: Path, folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
     data = args.data.resolve()
+    if not (data / "flowers17" / "planted.csv").is_file():
+        print(f"flowers17: skipped, {args.data / 'flowers17'} is not there")
+        return
     ratios = []
     for _ in range(args.repeat):
         with tempfile.TemporaryDirectory() as folder:
