@@ -37,8 +37,7 @@ MAX_SCANS = 200  # progressive JPEG: encoders write about 10, optimisers up to 6
 MAX_SCAN_PIXELS = 2**32  # scans times pixels, which is what decoding costs: about 5 s
 MAX_TEXT_BYTES = 2**20  # one text chunk of a PNG
 BIG_PIXELS = 2**25  # above 33 million pixels, one picture is decoded at a time, so that threads do not multiply memory
-FULL_PIXELS = 2**20  # a JPEG up to this size is decoded in full, a larger one at reduced DCT scale ...
-REDUCED_SHORT_PX = 384  # ... but never to fewer than so many pixels on its short side
+CANONICAL_SHORT_PX = 128  # a JPEG is decoded at the smallest DCT scale that leaves so many pixels on its short side
 
 _big = threading.Lock()
 
@@ -93,7 +92,7 @@ _FOREIGN: list[tuple[str, str]] = [
 class Picture:
     """One decoded picture.
 
-    rgb : mode RGB, upright; reduced for a large JPEG, see `decode_picture`
+    rgb : mode RGB, upright; reduced for a JPEG where that was asked for
     width_px, height_px : of the whole picture, upright
     format : a name in FORMATS, or "ARRAY" for a member of a container
     """
@@ -116,12 +115,11 @@ def suffix_fits(path: str, format_name: str) -> bool:
     return not suffix or known is None or suffix in known[2].split()
 
 
-def decode_picture(data: bytes, reduced: bool = True) -> Picture:
+def decode_picture(data: bytes, short_px: int | None = None) -> Picture:
     """Decode to upright RGB: the first frame, transparency over white, 16 bits scaled to 8.
 
-    With `reduced` this is the canonical decode that `pixel_hash` is made of, a function of the bytes alone: a JPEG of
-    more than FULL_PIXELS is decoded at the smallest DCT scale (1/2, 1/4, 1/8) that leaves REDUCED_SHORT_PX on its
-    short side; everything else in full.
+    With `short_px` a JPEG is decoded at the smallest DCT scale (1/2, 1/4, 1/8) that leaves so many pixels on its short
+    side; everything else in full.
 
     Raises
     ------
@@ -133,8 +131,8 @@ def decode_picture(data: bytes, reduced: bool = True) -> Picture:
         _check_header(data, format_name, picture.size)
         if picture.size[0] * picture.size[1] > BIG_PIXELS:
             with _big:
-                return _decode(picture, data, format_name, reduced)
-        return _decode(picture, data, format_name, reduced)
+                return _decode(picture, data, format_name, short_px)
+        return _decode(picture, data, format_name, short_px)
     except UnreadableError:
         raise
     except Exception as error:  # a decoder that is fed hostile bytes may raise anything; one bad file stops no run
@@ -204,11 +202,12 @@ def _check_png_text(data: bytes) -> None:
         position += 12 + length
 
 
-def _decode(picture: Image.Image, data: bytes, format_name: str, reduced: bool) -> Picture:
+def _decode(picture: Image.Image, data: bytes, format_name: str, short_px: int | None) -> Picture:
     width, height = picture.size
-    if reduced and format_name == "JPEG" and width * height > FULL_PIXELS:
-        scale = max(s for s in (1, 2, 4, 8) if s == 1 or min(width, height) // s >= REDUCED_SHORT_PX)
-        picture.draft(picture.mode, (width // scale, height // scale))
+    if short_px is not None and format_name == "JPEG":
+        scale = jpeg_scale(width, height, short_px)
+        if scale > 1:
+            picture.draft(picture.mode, (width // scale, height // scale))
     elif format_name != "JPEG":
         picture.load()  # a TIFF is turned upright now, and only now has its true size
         width, height = picture.size
@@ -219,6 +218,11 @@ def _decode(picture: Image.Image, data: bytes, format_name: str, reduced: bool) 
     if turn >= 5:
         width, height = height, width
     return Picture(rgb, width, height, format_name)
+
+
+def jpeg_scale(width: int, height: int, short_px: int) -> int:
+    """The divisor (1, 2, 4 or 8) at which a JPEG keeps `short_px` pixels on its short side."""
+    return max(scale for scale in (1, 2, 4, 8) if scale == 1 or min(width, height) // scale >= short_px)
 
 
 _TURNS = {

@@ -17,6 +17,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,11 @@ import pandas as pd
 
 from curation import fingerprints, sources
 from curation.alignment import Likeness, compare, lay
-from curation.decoding import FULL_PIXELS
+from curation.decoding import CANONICAL_SHORT_PX, jpeg_scale
 from curation.errors import UnreadableError
 from curation.files import write_atomic
 from curation.fingerprints import FLAT_LEVELS, TRANSFORMS, WINDOWS, Candidates
-from curation.pixels import Pixels
+from curation.pixels import Pixels, usable_cores
 from curation.progress import SILENT, Progress
 
 VERSION = 1  # of the rules below; part of the cache key
@@ -45,6 +46,7 @@ CROPPED = 0.025  # a window that leaves out more than this part of a side is a c
 BACKGROUND_PICTURES, BACKGROUND_RANKS, BACKGROUND_SPREADS = 256, (10, 20), 6.0
 ALL_PAIRS = 16  # copies; a larger group of exact copies is given as pairs with its first picture only
 
+_BLOCK = 2048  # candidate pairs that are verified at a time
 _COLUMNS = {"a": "int64", "b": "int64", "kind": "str", "transform": "str", "distance": "float64"}
 _EVIDENCE = ("correlation", "detail16", "detail32", "detail64", "overlap")
 
@@ -92,6 +94,7 @@ class _Study:
     rows: np.ndarray
     grey: np.ndarray
     needed: float
+    threads: int
 
 
 def _study(pixels: Pixels, rows: np.ndarray) -> _Study:
@@ -100,7 +103,7 @@ def _study(pixels: Pixels, rows: np.ndarray) -> _Study:
     for start in range(0, len(rows), 4096):
         textured[start : start + 4096] = grey[start : start + 4096].std(axis=(1, 2), dtype=np.float32) >= FLAT_LEVELS
     rows, grey = rows[textured], grey[textured]
-    return _Study(pixels, rows, grey, _needed_detail(grey))
+    return _Study(pixels, rows, grey, _needed_detail(grey), usable_cores())
 
 
 def _exact_groups(pixels: Pixels) -> list[np.ndarray]:
@@ -138,17 +141,23 @@ def _pair_table(
 
 
 def _near_pairs(study: _Study, progress: Progress) -> pd.DataFrame:
-    """Verified near duplicates, each pair once, as it fits best."""
+    """Verified near duplicates, each pair once."""
+    count = len(study.rows)
+    if count < 2:
+        return _exact_pairs([])
+    with progress.stage("Finding duplicates", fingerprints.count_blocks(count), "blocks") as advance:
+        candidates = fingerprints.find_candidates(study.grey, advance, study.threads)
+    blocks = [np.arange(start, min(start + _BLOCK, len(candidates.a))) for start in range(0, len(candidates.a), _BLOCK)]
     found = [_exact_pairs([])]
-    if len(study.rows) > 1:
-        blocks = fingerprints.count_blocks(len(study.rows))
-        with progress.stage("Finding duplicates", blocks, "blocks") as advance:
-            for candidates in fingerprints.find_candidates(study.grey):
-                found.append(_verify(study, candidates))
-                advance(1)
+    with (
+        progress.stage("Verifying duplicates", len(candidates.a), "pairs") as advance,
+        ThreadPoolExecutor(study.threads) as pool,
+    ):
+        for places, table in zip(blocks, pool.map(lambda b: _verify(study, candidates.take(b)), blocks), strict=True):
+            found.append(table)
+            advance(len(places))
     pairs = pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True)
-    pairs = pairs.sort_values(["a", "b", "distance"]).drop_duplicates(["a", "b"], ignore_index=True)
-    return pairs
+    return pairs.sort_values(["a", "b"], ignore_index=True)
 
 
 def _needed_detail(grey: np.ndarray) -> float:
@@ -285,13 +294,14 @@ def _overlap(window: np.ndarray) -> np.ndarray:
 
 
 def _upgrade_to_exact(pixels: Pixels, near: pd.DataFrame) -> pd.DataFrame:
-    """Near duplicates that are equal when decoded in full: a large JPEG, whose pixel hash is of a reduced decode."""
+    """Near duplicates that are equal when decoded in full: a JPEG, whose pixel hash is of a reduced decode."""
     samples = pixels.samples
     width, height, form = (samples[name].to_numpy() for name in ("width_px", "height_px", "format"))
     for row in near[(near["transform"] == "same") & (near["distance"] < 0.005)].itertuples():
         a, b = int(row.a), int(row.b)
         same_size = width[a] == width[b] and height[a] == height[b]
-        if same_size and width[a] * height[a] > FULL_PIXELS and (form[a] == "JPEG") != (form[b] == "JPEG"):
+        reduced = jpeg_scale(width[a], height[a], CANONICAL_SHORT_PX) > 1
+        if same_size and reduced and (form[a] == "JPEG") != (form[b] == "JPEG"):
             try:
                 full = [sources.open_picture(pixels.root, samples["path"].iloc[at]).rgb for at in (a, b)]
             except UnreadableError:

@@ -11,10 +11,12 @@ A crop moves everything. Each picture therefore also asks with nine windows of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+
+from curation.progress import Advance
 
 FREQUENCIES = 8
 RADIUS = 0.40  # holds 99 % of random 3-10 % crops of three kinds of pictures, and about 0.1 others per photo and window
@@ -90,7 +92,7 @@ def invariants(fingerprints: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs to verify: window `window` of picture `a` looks like picture `b` in position `transform`.
+    """Pairs to verify: window `window` of picture `a` looks like picture `b` when put in position `transform`.
 
     distance : between the fingerprints, in [0, 2]
     """
@@ -101,25 +103,48 @@ class Candidates:
     transform: np.ndarray
     distance: np.ndarray
 
+    def take(self, places: np.ndarray) -> Candidates:
+        return Candidates(*(values[places] for values in vars(self).values()))
 
-def find_candidates(grey: np.ndarray) -> Iterator[Candidates]:
-    """Candidate pairs among (n, 64, 64) luma pictures, window by window; a pair may come from both of its sides.
 
-    Exact within RADIUS but for the limits of SEARCHED and NEAREST per picture. Time grows with n squared, memory with n.
+def find_candidates(grey: np.ndarray, advance: Advance, threads: int = 1) -> Candidates:
+    """Candidate pairs among (n, 64, 64) luma pictures, each pair once, from the side and window where it is nearest.
+
+    Exact within RADIUS but for the limits SEARCHED and NEAREST per picture. Time grows with n squared, memory with n.
+    `advance` is called with 1 for each of `count_blocks(n)` blocks.
     """
     base = coefficients(grey)
     vectors = invariants(base)
     axes = _principal_axes(vectors)
-    for number, window in enumerate(WINDOWS if len(grey) <= WINDOW_LIMIT else WINDOWS[:1]):
-        asking = base if number == 0 else coefficients(grey, window)
-        questions = vectors if number == 0 else invariants(asking)
-        for a, b in _near_pairs(questions, vectors, axes):
-            yield _best_position(asking, base, a, b, number)
+    best = _merged([])
+    with ThreadPoolExecutor(threads) as pool:
+        for number, window in enumerate(WINDOWS if len(grey) <= WINDOW_LIMIT else WINDOWS[:1]):
+            asking = base if number == 0 else coefficients(grey, window)
+            search = _Search(asking, base, invariants(asking), vectors, axes, number)
+            found = [best]
+            for block in pool.map(search.block, range(0, len(grey), _ROWS)):
+                found.append(block)
+                advance(1)
+            best = _merged(found)
+    return best
 
 
 def count_blocks(count: int) -> int:
-    """How many times `find_candidates` yields for `count` pictures."""
+    """How many times `find_candidates` advances for `count` pictures."""
     return -(-count // _ROWS) * (len(WINDOWS) if count <= WINDOW_LIMIT else 1)
+
+
+def _merged(found: list[Candidates]) -> Candidates:
+    """All of them, each unordered pair once, where its distance is least."""
+    if not found:
+        whole = np.zeros(0, np.int64)
+        return Candidates(whole, whole, whole, whole, np.zeros(0, np.float32))
+    every = Candidates(*(np.concatenate(parts) for parts in zip(*(vars(f).values() for f in found), strict=True)))
+    low, high = np.minimum(every.a, every.b), np.maximum(every.a, every.b)
+    order = np.lexsort((every.a, every.window, every.distance, high, low))
+    first = np.ones(len(order), bool)
+    first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
+    return every.take(order[first])
 
 
 def _principal_axes(vectors: np.ndarray, count: int = 16) -> np.ndarray:
@@ -129,32 +154,47 @@ def _principal_axes(vectors: np.ndarray, count: int = 16) -> np.ndarray:
     return np.ascontiguousarray(axes[:, ::-1][:, :count], dtype=np.float32)
 
 
-def _near_pairs(
-    questions: np.ndarray, vectors: np.ndarray, axes: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(a, b) with question a within RADIUS of vector b, a != b, at most SEARCHED per a."""
-    limit = RADIUS**2
-    # One product gives squared distances: |q|^2 + |v|^2 - 2 qv, with the norms as two further columns.
-    short_q, short_v = questions @ axes, vectors @ axes
-    q_norm, v_norm = (np.sum(short**2, axis=1, keepdims=True) for short in (short_q, short_v))
-    left = np.concatenate([-2 * short_q, np.ones_like(q_norm), q_norm], axis=1)
-    right = np.ascontiguousarray(np.concatenate([short_v, v_norm, np.ones_like(v_norm)], axis=1).T)
-    for first in range(0, len(questions), _ROWS):
-        block = left[first : first + _ROWS]
+class _Search:
+    """One window's questions against all pictures, a block of rows at a time."""
+
+    def __init__(
+        self,
+        asking: np.ndarray,
+        base: np.ndarray,
+        questions: np.ndarray,
+        vectors: np.ndarray,
+        axes: np.ndarray,
+        window: int,
+    ) -> None:
+        self.asking, self.base, self.questions, self.vectors, self.window = asking, base, questions, vectors, window
+        # One product gives squared distances: |q|^2 + |v|^2 - 2 qv, with the norms as two further columns.
+        short_q, short_v = questions @ axes, vectors @ axes
+        q_norm, v_norm = (np.sum(short**2, axis=1, keepdims=True) for short in (short_q, short_v))
+        self.left = np.concatenate([-2 * short_q, np.ones_like(q_norm), q_norm], axis=1)
+        self.right = np.ascontiguousarray(np.concatenate([short_v, v_norm, np.ones_like(v_norm)], axis=1).T)
+
+    def block(self, first: int) -> Candidates:
+        """Candidates that the pictures first..first + _ROWS ask for."""
+        return _best_position(self.asking, self.base, *self.near_pairs(first), self.window)
+
+    def near_pairs(self, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """(a, b) with question a within RADIUS of vector b, a != b, at most SEARCHED per a."""
+        limit = np.float32(RADIUS**2)
+        block = self.left[first : first + _ROWS]
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for start in range(0, len(vectors), _COLUMNS):
-            near = np.flatnonzero(block @ right[:, start : start + _COLUMNS] < limit)
-            row, column = np.divmod(near, min(_COLUMNS, len(vectors) - start))
+        for start in range(0, len(self.vectors), _COLUMNS):
+            near = np.flatnonzero(block @ self.right[:, start : start + _COLUMNS] < limit)
+            row, column = np.divmod(near, min(_COLUMNS, len(self.vectors) - start))
             found.append((row + first, column + start))
         a, b = (np.concatenate(side) for side in zip(*found, strict=True))
         a, b = a[a != b], b[a != b]
         exact = np.empty(len(a), np.float32)
         for start in range(0, len(a), 65_536):
             part = slice(start, start + 65_536)
-            exact[part] = np.sum((questions[a[part]] - vectors[b[part]]) ** 2, axis=1)
+            exact[part] = np.sum((self.questions[a[part]] - self.vectors[b[part]]) ** 2, axis=1)
         near_enough = np.flatnonzero(exact < limit)
         kept = near_enough[_nearest(a[near_enough], b[near_enough], exact[near_enough], SEARCHED)]
-        yield a[kept], b[kept]
+        return a[kept], b[kept]
 
 
 def _nearest(a: np.ndarray, b: np.ndarray, distance: np.ndarray, count: int) -> np.ndarray:

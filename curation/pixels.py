@@ -1,9 +1,9 @@
 """Decode every picture once: fixed-size pixels, hashes, raw measurements and fingerprints, kept in a cache on disk.
 
-Canonical decode: what `pixel_hash` is made of depends on the file's bytes alone, never on the size asked for. It is the
-upright RGB picture in full, but for a JPEG of more than `decoding.FULL_PIXELS`, which is decoded at reduced DCT scale.
-So a lossless copy in another format has the same pixel hash, unless the original is such a large JPEG (then the pair is
-found as near duplicates, and compared in full).
+Canonical decode: what `pixel_hash`, measurements and fingerprints are made of depends on the file's bytes alone, never
+on the size asked for. It is the upright RGB picture, in full, but for JPEG, which is decoded at the smallest DCT scale
+that leaves `decoding.CANONICAL_SHORT_PX` on the short side. So lossless copies share a pixel hash unless one is a JPEG
+that was reduced and the other is none; `curation.duplicates` compares such pairs in full.
 
 What need not be read again: a file whose device, inode, size, mtime and ctime are those that were noted when its
 content hash was taken. As in git's index, a state is noted only when it was settled: a file whose ctime lies less than
@@ -29,7 +29,7 @@ from PIL import __version__ as pillow_version
 
 from curation import pixel_cache, sources
 from curation.containers import array_picture, open_container
-from curation.decoding import Picture, decode_picture, read_header, suffix_fits
+from curation.decoding import CANONICAL_SHORT_PX, Picture, decode_picture, read_header, suffix_fits
 from curation.errors import SourceError, UnreadableError
 from curation.pixel_cache import CHROMA_PX, GREY_PX, INDEX_RECORD, MEASUREMENTS, row_record
 from curation.progress import SILENT, Progress
@@ -97,7 +97,7 @@ def decode(records: Records, size: int, cache: Path, progress: Progress = SILENT
     WorkspaceError : the cache cannot be written.
     """
     assert size > 0
-    threads = threads or _cores()
+    threads = threads or usable_cores()
     tag = (
         f"v{DECODER_VERSION}-pillow{pillow_version}-jpeg{features.version('libjpeg_turbo') or features.version('jpg')}"
     )
@@ -237,8 +237,8 @@ def _decode_chunk(root: Path, jobs: list[tuple[int, str]], size: int, valid: fro
         count += 1
         record["content"], record["file_bytes"], record["row"] = np.void(content), file_bytes, -1
         try:
-            picture = open_picture()
-            prepared.append(_prepare(picture, size))
+            picture = open_picture(CANONICAL_SHORT_PX)
+            prepared.append(_prepare(picture, _large_enough(picture, size, open_picture), size))
         except UnreadableError as error:
             record["reason"] = _short(str(error))
             continue
@@ -249,14 +249,14 @@ def _decode_chunk(root: Path, jobs: list[tuple[int, str]], size: int, valid: fro
     return chunk
 
 
-def _load(root: Path, path: str) -> tuple[bytes, bytes | None, int, Callable[[], Picture]]:
+def _load(root: Path, path: str) -> tuple[bytes, bytes | None, int, Callable[[int], Picture]]:
     """(content hash, key of its state or None while that may still change, bytes, what decodes these very bytes)."""
     started = time.time()
     member = sources.split_member(path) if "#" in path else None
     if member is None:
         data, state = sources.read_bytes_and_stat(root, path)
         content, length = hashlib.sha256(data).digest()[:16], len(data)
-        open_picture: Callable[[], Picture] = lambda: decode_picture(data)  # noqa: E731
+        open_picture: Callable[[int], Picture] = lambda short_px: decode_picture(data, short_px)  # noqa: E731
     else:
         file, key, index = member
         location = sources.locate(root, file)
@@ -264,7 +264,7 @@ def _load(root: Path, path: str) -> tuple[bytes, bytes | None, int, Callable[[],
         values, span = open_container(location, key).values(index)
         stamp = f"{values.dtype.str} {values.shape} {span}".encode()
         content, length = hashlib.sha256(stamp + values.tobytes()).digest()[:16], values.nbytes
-        open_picture = lambda: array_picture(values, span)  # noqa: E731
+        open_picture = lambda _: array_picture(values, span)  # noqa: E731
     settled = started - state.st_ctime > RACY_SECONDS
     return content, _state_key(state, path if member else "") if settled else None, length, open_picture
 
@@ -282,17 +282,27 @@ class _Prepared:
     pixel_hash: bytes
 
 
-def _prepare(picture: Picture, size: int) -> _Prepared:
-    """All that takes the whole picture, by Pillow, so that threads run side by side."""
-    rgb = picture.rgb
+def _large_enough(picture: Picture, size: int, open_picture: Callable[[int], Picture]) -> Picture:
+    """The picture with at least `size` pixels on its short side, if it has so many: decoded once more where not."""
+    if min(picture.rgb.size) >= size or picture.format != "JPEG":
+        return picture
+    short = min(picture.width_px, picture.height_px)
+    if min(picture.rgb.size) == short:  # it was not reduced
+        return picture
+    return open_picture(size)
 
-    pixel_hash = hashlib.sha256(f"{rgb.width}x{rgb.height} ".encode())
+
+def _prepare(canonical: Picture, large: Picture, size: int) -> _Prepared:
+    """All that takes the whole picture, by Pillow, so that threads run side by side."""
+    rgb = canonical.rgb
+    pixel_hash = hashlib.sha256(f"{canonical.width_px}x{canonical.height_px} ".encode())
     pixel_hash.update(np.asarray(rgb).data)
     small = rgb.reduce(max(1, max(rgb.size) // SMALL_PX))
     luma = small.convert("L")
+    thumbnail = np.asarray(_squash(rgb, small, GREY_PX))
     return _Prepared(
-        np.asarray(_squash(rgb, small, size)),
-        np.asarray(_squash(rgb, small, GREY_PX)),
+        thumbnail if size == GREY_PX else np.asarray(_squash(large.rgb, small, size)),
+        thumbnail,
         luma.histogram(),
         _sharpness(np.asarray(luma, dtype=np.int16)),
         pixel_hash.digest()[:16],
@@ -430,5 +440,6 @@ def _refuse_if_all_unreadable(records: Records, samples: pd.DataFrame) -> None:
     raise SourceError(f"Not one of the {len(bad):,} pictures in {records.root} can be read. {first}.")
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

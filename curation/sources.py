@@ -29,8 +29,10 @@ def split_member(path: str) -> tuple[str, str, int] | None:
     return (found[1], found[2] or "", int(found[3])) if found else None
 
 
-def open_picture(root: Path, path: str, reduced: bool = False) -> Picture:
+def open_picture(root: Path, path: str, short_px: int | None = None) -> Picture:
     """The picture at `path` (text of the records table: relative to `root`, POSIX, maybe a container member).
+
+    `short_px` lets a JPEG be decoded faster, at a reduced scale that still has so many pixels on its short side.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def open_picture(root: Path, path: str, reduced: bool = False) -> Picture:
     if member is not None:
         file, key, index = member
         return open_container(locate(root, file), key).picture(index)
-    return decode_picture(read_bytes(root, path), reduced)
+    return decode_picture(read_bytes(root, path), short_px)
 
 
 def read_bytes(root: Path, path: str, limit: int | None = None) -> bytes:

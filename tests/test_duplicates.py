@@ -252,12 +252,10 @@ def test_the_search_misses_nothing_within_its_radius() -> None:
     vectors = fingerprints.invariants(fingerprints.coefficients(grey))
     distance = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     want = {(a, b) for a, b in zip(*np.nonzero(distance < fingerprints.RADIUS - 1e-4), strict=True) if a != b}
-    axes = fingerprints._principal_axes(vectors)
-    found = {
-        (int(a), int(b))
-        for block in fingerprints._near_pairs(vectors, vectors, axes)
-        for a, b in zip(*block, strict=True)
-    }
+    base = fingerprints.coefficients(grey)
+    search = fingerprints._Search(base, base, vectors, vectors, fingerprints._principal_axes(vectors), 0)
+    a, b = search.near_pairs(0)
+    found = set(zip(a.tolist(), b.tolist(), strict=True))
     assert len(want) >= 120
     counts = pd.Series([a for a, _ in want]).value_counts()
     assert {(int(a), int(b)) for a, b in want if counts[a] <= fingerprints.SEARCHED} <= found

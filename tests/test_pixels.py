@@ -283,9 +283,9 @@ pixels.decode(records_of(Path({os.fspath(root)!r})), 16, Path({os.fspath(tmp_pat
 def test_what_is_hashed_is_what_is_decoded(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = pixels.decode_picture
 
-    def change_then_decode(data: bytes) -> decoding.Picture:
+    def change_then_decode(data: bytes, short_px: int | None) -> decoding.Picture:
         noise(500).save(root / "0.png")
-        return real(data)
+        return real(data, short_px)
 
     monkeypatch.setattr(pixels, "decode_picture", change_then_decode)
     before = decode(records_of(root, ["0.png"]), 16, tmp_path / "cache")

@@ -262,11 +262,11 @@ def test_damaged_bytes_raise_nothing_else() -> None:
                 decode_picture(bytes(broken[: rng.integers(10, len(data) + 1)]))
 
 
-def test_large_jpegs_are_decoded_at_reduced_scale_independent_of_use() -> None:
+def test_jpegs_are_decoded_at_the_smallest_scale_that_is_large_enough() -> None:
     data = encoded(Image.new("RGB", (2000, 1600), (10, 200, 30)), "JPEG")
-    found = decode_picture(data)
-    assert (found.width_px, found.height_px, found.rgb.size) == (2000, 1600, (500, 400))
-    assert decode_picture(data, reduced=False).rgb.size == (2000, 1600)
+    for short_px, size in ((None, (2000, 1600)), (128, (250, 200)), (201, (500, 400)), (900, (2000, 1600))):
+        found = decode_picture(data, short_px)
+        assert (found.width_px, found.height_px, found.rgb.size) == (2000, 1600, size)
 
 
 # Files
