@@ -44,9 +44,8 @@ def nearest(
     # Whole groups: the columns that fill up the last one can never be chosen.
     padded = torch.nn.functional.pad(unit, (0, 0, 0, groups * GROUP - count))
     cluster = np.arange(count) if cluster is None else np.asarray(cluster)
-    order = np.argsort(cluster, kind="stable")
-    first = np.searchsorted(cluster[order], cluster)
-    size = np.searchsorted(cluster[order], cluster, side="right") - first
+    _, code, size = np.unique(cluster, return_inverse=True, return_counts=True)
+    has_twins = size[code] > 1
     take = min(k, count)
     block = max(1, min(count, BLOCK_BYTES // (4 * groups * GROUP)))
     with progress.stage("neighbours", count) as advance:
@@ -54,8 +53,9 @@ def nearest(
             rows = np.arange(start, min(start + block, count))
             similarity = unit[start : start + block] @ padded.T
             similarity[:, count:] = -torch.inf
-            own, same = _cluster_entries(rows, order, first, size)
-            similarity[torch.from_numpy(own).to(device), torch.from_numpy(same).to(device)] = -torch.inf
+            similarity[np.arange(len(rows)), rows] = -torch.inf
+            for row in np.flatnonzero(has_twins[rows]):
+                similarity[row, np.flatnonzero(code == code[rows[row]])] = -torch.inf
             best, column = _largest(similarity, take, groups)
             found = torch.isfinite(best)
             neighbours[rows, :take] = torch.where(found, column, -1).cpu().numpy()
@@ -74,15 +74,6 @@ def _unit_rows(embeddings: np.ndarray, device: str):  # type: ignore[no-untyped-
     # Scaled by the largest entry first: squares of very large or very small values leave the range of float32.
     rows = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
     return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
-
-
-def _cluster_entries(
-    rows: np.ndarray, order: np.ndarray, first: np.ndarray, size: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (row within the block, column) of all entries whose two samples share a duplicate cluster."""
-    own = np.repeat(np.arange(len(rows)), size[rows])
-    step = np.arange(len(own)) - np.repeat(np.cumsum(size[rows]) - size[rows], size[rows])
-    return own, order[np.repeat(first[rows], size[rows]) + step]
 
 
 def _largest(similarity, take: int, groups: int):  # type: ignore[no-untyped-def]
