@@ -3,7 +3,9 @@
     python pipelines/label_benchmark.py [DATA] [--sets flowers17 cifar10n cifar10n-worse] [--seeds 0 1 2]
 
 DATA is the folder of the real data sets (flowers17/, cifar10n/, weights/), default ../shared/data; a set that is not
-there is skipped by name. Prints a JSON line per set and seed, then the means. Average precision (AP) is that of finding the wrong labels; higher is better. `cleanlab_*` are cleanlab's own
+there is skipped by name. Prints a JSON line per set and seed, then the means.
+
+Average precision (AP) is that of finding the wrong labels; higher is better. `cleanlab_*` are cleanlab's own
 scores and its default filter on the very same out-of-fold probabilities.
 """
 

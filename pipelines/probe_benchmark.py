@@ -2,7 +2,9 @@
 
     python pipelines/probe_benchmark.py [DATA] [--repeat 3]
 
-DATA is the folder of the real data sets (flowers17/, weights/), default ../shared/data. Both run as whole processes, in turn, on the same
+DATA is the folder of the real data sets (flowers17/, weights/), default ../shared/data.
+
+Both run as whole processes, in turn, on the same
 files and weights. The script: torchvision's mobilenet_v2 features, scikit-learn's cross-validated logistic regression,
 cleanlab's ranking by self-confidence. Average precision (AP) is that of finding the planted labels.
 """
