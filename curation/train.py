@@ -212,6 +212,7 @@ def fit(
     net.train()
     for _ in range(config.epochs):
         shuffled = order_of[torch.randperm(len(rows), generator=generator)]
+        measured: list[tuple[Tensor, Tensor]] = []
         for step in range(steps):
             batch = shuffled[step * size : (step + 1) * size]
             for optimizer, peak in zip(optimizers, peaks, strict=True):
@@ -225,9 +226,12 @@ def fit(
             for optimizer in optimizers:
                 optimizer.step()
             if done >= config.warm_up * total_steps:
-                margins.add(batch.numpy(), label_margin(logits, target).cpu().double().numpy())
+                measured.append((batch, label_margin(logits, target)))
             done += 1
             advance(len(batch))
+        if measured:  # once per pass: a GPU would have to wait for every single copy
+            seen, values = (torch.cat(column) for column in zip(*measured, strict=True))
+            margins.add(seen.numpy(), values.cpu().double().numpy())
         if not torch.isfinite(logits).all():
             raise SettingsError("Training diverged: the network's outputs are no longer numbers. Try another --seed.")
     return net
