@@ -147,7 +147,7 @@ def _merged(found: list[Candidates]) -> Candidates:
     return every.take(order[first])
 
 
-def _principal_axes(vectors: np.ndarray, count: int = 16) -> np.ndarray:
+def _principal_axes(vectors: np.ndarray, count: int = 32) -> np.ndarray:
     """(64, count) orthonormal axes along which the vectors differ most; distances along them are a lower bound."""
     sample = vectors[:: max(1, len(vectors) // 20_000)]
     _, axes = np.linalg.eigh(np.cov(sample.T) if len(sample) > 1 else np.eye(vectors.shape[1]))

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, features
+from PIL import Image, ImageChops, features
 from PIL import __version__ as pillow_version
 
 from curation import pixel_cache, sources
@@ -276,7 +276,9 @@ def _short(reason: str) -> bytes:
 @dataclass(frozen=True)
 class _Prepared:
     pixels: np.ndarray  # (S, S, 3)
-    thumbnail: np.ndarray  # (64, 64, 3)
+    grey: np.ndarray  # (64, 64)
+    colours: np.ndarray  # (16, 16, 3) Y, Cb, Cr
+    spread: np.ndarray  # (32, 32) largest minus smallest channel
     histogram: list[int]  # 256 counts of luma
     sharpness: float
     pixel_hash: bytes
@@ -299,12 +301,18 @@ def _prepare(canonical: Picture, large: Picture, size: int) -> _Prepared:
     pixel_hash.update(np.asarray(rgb).data)
     small = rgb.reduce(max(1, max(rgb.size) // SMALL_PX))
     luma = small.convert("L")
-    thumbnail = np.asarray(_squash(rgb, small, GREY_PX))
+    thumbnail = _squash(rgb, small, GREY_PX)
+    red, green, blue = thumbnail.reduce(2).split()
+    spread = ImageChops.subtract(
+        ImageChops.lighter(ImageChops.lighter(red, green), blue), ImageChops.darker(ImageChops.darker(red, green), blue)
+    )
     return _Prepared(
-        thumbnail if size == GREY_PX else np.asarray(_squash(large.rgb, small, size)),
-        thumbnail,
+        np.asarray(thumbnail if size == GREY_PX else _squash(large.rgb, small, size)),
+        np.asarray(thumbnail.convert("L")),
+        np.asarray(thumbnail.reduce(GREY_PX // CHROMA_PX).convert("YCbCr")),
+        np.asarray(spread),
         luma.histogram(),
-        _sharpness(np.asarray(luma, dtype=np.int16)),
+        _sharpness(np.asarray(luma).astype(np.int16)),
         pixel_hash.digest()[:16],
     )
 
@@ -319,7 +327,9 @@ def _sharpness(luma: np.ndarray) -> float:
     if min(luma.shape) < 3:
         return 0.0
     inner = luma[1:-1, 1:-1]
-    return float((4 * inner - luma[:-2, 1:-1] - luma[2:, 1:-1] - luma[1:-1, :-2] - luma[1:-1, 2:]).std())
+    laplacian = 4 * inner - luma[:-2, 1:-1] - luma[2:, 1:-1] - luma[1:-1, :-2] - luma[1:-1, 2:]
+    values = laplacian.astype(np.float32).ravel()
+    return float(np.sqrt(max(0.0, values @ values / values.size - values.mean() ** 2)))
 
 
 def _measure(chunk: _Chunk, prepared: list[_Prepared], size: int) -> None:
@@ -327,9 +337,10 @@ def _measure(chunk: _Chunk, prepared: list[_Prepared], size: int) -> None:
     chunk.rows = np.zeros(len(prepared), row_record(size))
     if not prepared:
         return
-    thumbnails = np.stack([p.thumbnail for p in prepared])
-    chunk.rows["pixels"] = np.stack([p.pixels for p in prepared])
-    chunk.rows["grey"], chunk.rows["chroma"] = _fingerprint(thumbnails)
+    for at, picture in enumerate(prepared):
+        row = chunk.rows[at]
+        row["pixels"], row["grey"] = picture.pixels, picture.grey
+        row["chroma"] = np.moveaxis(picture.colours[..., 1:], -1, 0)
     readable = chunk.records["row"] >= 0
     chunk.records["pixel"][readable] = np.frombuffer(b"".join(p.pixel_hash for p in prepared), "V16")
     histogram = np.array([p.histogram for p in prepared], dtype=np.float64)
@@ -337,9 +348,8 @@ def _measure(chunk: _Chunk, prepared: list[_Prepared], size: int) -> None:
     levels = np.arange(256) / 255
     mean = share @ levels
     below = share.cumsum(axis=1)
-    red, green, blue = (thumbnails[..., channel] for channel in range(3))  # far faster than a reduction over 3
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    spread = spread.reshape(len(prepared), -1)
+    spread = np.stack([p.spread for p in prepared]).reshape(len(prepared), -1)
+    top = spread.shape[1] * 99 // 100
     values = {
         "brightness": mean,
         "brightness_p05": (below < 0.05).sum(axis=1) / 255,
@@ -348,25 +358,9 @@ def _measure(chunk: _Chunk, prepared: list[_Prepared], size: int) -> None:
         "entropy_bits": -(share * np.log2(np.where(share > 0, share, 1))).sum(axis=1),
         "sharpness": np.array([p.sharpness for p in prepared]),
         "saturation": spread.mean(axis=1) / 255,
-        "saturation_p99": np.partition(spread, 4055, axis=1)[:, 4055] / 255,  # 99 % of 4,096
+        "saturation_p99": np.partition(spread, top, axis=1)[:, top] / 255,
     }
     chunk.records["measurements"][readable] = np.stack([values[name] for name in MEASUREMENTS], axis=1)
-
-
-def _fingerprint(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 64, 64) luma and (n, 2, 16, 16) Cb, Cr, by the integer form of JPEG's own formulas."""
-    red, green, blue = (thumbnails[..., channel].astype(np.int32) for channel in range(3))
-    grey = (77 * red + 150 * green + 29 * blue + 128) >> 8
-    side = GREY_PX // CHROMA_PX
-
-    def pooled(values: np.ndarray) -> np.ndarray:
-        blocks = values.reshape(len(values), CHROMA_PX, side, CHROMA_PX, side)
-        return blocks.sum(axis=(2, 4), dtype=np.int32)
-
-    luma, unit = pooled(grey), side * side
-    cb = 128 + 0.564 * (pooled(blue) - luma) / unit
-    cr = 128 + 0.713 * (pooled(red) - luma) / unit
-    return grey.astype(np.uint8), np.clip(np.rint(np.stack([cb, cr], axis=1)), 0, 255).astype(np.uint8)
 
 
 class _Writer:
