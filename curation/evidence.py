@@ -56,10 +56,13 @@ def log_odds(
     """
     given = labels[rows]
     candidate, prob = candidates(statistics, given, rows)
-    views = [np.log(np.maximum(prob, 1e-7))]
+    # Column 0 is the given class, the last one stands for each of the classes that are no candidates.
+    unlisted = classes - (candidate >= 0).sum(axis=1)
+    rest = np.maximum(1 - prob.sum(axis=1), 0.0) / np.maximum(unlisted, 1)
+    views = [np.log(np.maximum(np.column_stack([prob, rest]), 1e-7))]
     if neighbours is not None and neighbours.shape[1]:
         views.append(_vote_logs(candidate, neighbours[rows], labels, classes))
-    posterior = _fit_posterior(views, candidate)
+    posterior = _fit_posterior(views, candidate, unlisted)
     disagrees = posterior[:, 0] < posterior[:, 1:].max(axis=1, initial=0.0)
     # Of the network alone and of all classes: the candidates hold the given one, so their posterior is not label-blind.
     confidence = statistics.top_prob[rows, 0].astype(np.float64)
@@ -85,25 +88,27 @@ def candidates(statistics: Statistics, given: np.ndarray, rows: np.ndarray) -> t
 
 
 def _vote_logs(candidate: np.ndarray, near: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """(R, T + 1) log of the smoothed share of neighbours that carry each candidate class."""
+    """(R, T + 2) log of the smoothed share of neighbours that carry each candidate class; last, one without votes."""
     near_label = np.where(near >= 0, labels[near], -2)
-    votes = np.zeros(candidate.shape)
+    votes = np.zeros((len(candidate), candidate.shape[1] + 1))
     for column in range(near.shape[1]):
-        votes += candidate == near_label[:, column : column + 1]
+        votes[:, :-1] += candidate == near_label[:, column : column + 1]
     voters = (near_label >= 0).sum(axis=1, keepdims=True)
     return np.log((votes + VOTE_PRIOR) / (voters + VOTE_PRIOR * classes))
 
 
-def _fit_posterior(views: list[np.ndarray], candidate: np.ndarray) -> np.ndarray:
+def _fit_posterior(views: list[np.ndarray], candidate: np.ndarray, unlisted: np.ndarray) -> np.ndarray:
     """(R, T + 1) softmax over the candidates of the weighted sum of views, weights by maximum likelihood.
 
-    The given class is column 0. Weights lie in [0, 5]; a weak pull towards (1, 0, ...) decides where the data cannot.
+    The given class is column 0. Weights lie in [0.05, 5], those of further views in [0, 5]: however overconfident a
+    network is, its order of classes stays. A weak pull towards (1, 0, ...) decides where the data cannot.
     """
     from scipy.optimize import minimize
 
+    with np.errstate(divide="ignore"):
+        offset = np.column_stack([np.where(candidate < 0, -np.inf, 0.0), np.log(unlisted)])
     step = max(1, len(candidate) // FIT_ROWS)
-    sample = [np.where(candidate[::step] < 0, 0.0, view[::step]) for view in views]
-    absent = np.where(candidate[::step] < 0, -np.inf, 0.0)
+    sample, absent = [view[::step] for view in views], offset[::step]
     start = np.array([1.0] + [0.0] * (len(views) - 1))
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -114,9 +119,9 @@ def _fit_posterior(views: list[np.ndarray], candidate: np.ndarray) -> np.ndarray
         value = (log_norm - logit[:, 0]).mean() + 0.5 * pull * ((weights - start) ** 2).sum()
         return float(value), np.array(gradient) + pull * (weights - start)
 
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, 5.0)] * len(views))
-    logit = sum(w * view for w, view in zip(found.x, views, strict=True))
-    return _softmax(np.where(candidate < 0, -np.inf, logit))[0]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.05, 5.0)] + [(0.0, 5.0)] * (len(views) - 1))
+    logit = offset + sum(w * view for w, view in zip(found.x, views, strict=True))
+    return _softmax(logit[:, :-1])[0]
 
 
 def _softmax(logit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,9 @@ CLEANLAB_LOWEST_THRESHOLD = 2e-6
 
 # Flags. A label is flagged when the log-odds against it outweigh the prior that most labels are right; the prior counts
 # by this factor, because wrong labels gather where pictures are hard to tell apart, and there it says less.
-PRIOR_WEIGHT = 0.5
+PRIOR_WEIGHT = 0.6
+# Log-odds that always have to be overcome: a rival that is a hair more probable is no evidence against a label.
+LEAST_ODDS = 0.1
 # The pictures that the model is surest of show what share of labels is wrong where the model itself is right. Over the
 # whole set people err at most about this many times as often as there; a set without errors there has few elsewhere.
 MOST_CONCENTRATED = 4.0
@@ -152,7 +154,7 @@ def _how_many(found: LogOdds) -> int:
     """
     count = len(found.log_odds)
     share = float(np.clip(found.disagrees.mean(), 1 / (count + 1), 0.5))
-    cut = -PRIOR_WEIGHT * np.log((1 - share) / share) * (1 - 2 * share)
+    cut = -LEAST_ODDS - PRIOR_WEIGHT * np.log((1 - share) / share) * (1 - 2 * share)
     quarter = max(count // 4, 1)
     surest = found.confidence >= np.partition(found.confidence, -quarter)[-quarter]
     most = int(MOST_CONCENTRATED * found.disagrees[surest].mean() * count) + ALWAYS_ALLOWED

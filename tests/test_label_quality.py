@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.label_quality import cleanlab_flags
+from curation.label_quality import cleanlab_flags, judge_labels
 from curation.statistics import normalized_margin, statistics_from_probs
+from tests.detectors.building import planted
 
 
 def cleanlab_says(labels: np.ndarray, pred_probs: np.ndarray, batch_size: int = 10000) -> np.ndarray:
@@ -100,3 +103,61 @@ def test_normalized_margin_is_that_of_cleanlab(classes: int) -> None:
     theirs = get_label_quality_scores(labels, probs, method="normalized_margin")
     ours = normalized_margin(statistics_from_probs(probs, labels), labels)
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def flags_against_truth(classes: int, wrong: float, seed: int) -> tuple[float, float]:
+    inputs, is_wrong = planted(2000, classes, wrong, seed)
+    quality = judge_labels(inputs.statistics, inputs.labels, classes)
+    hits = (quality.is_issue & is_wrong).sum()
+    return hits / max(quality.is_issue.sum(), 1), hits / is_wrong.sum()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("classes", "wrong"), [(10, 0.05), (10, 0.4), (50, 0.1)])
+def test_planted_errors_are_flagged_and_little_else(classes: int, wrong: float, seed: int) -> None:
+    precision, recall = flags_against_truth(classes, wrong, seed)
+    assert precision > 0.85
+    assert recall > 0.85
+
+
+@pytest.mark.parametrize("classes", [2, 10, 50])
+def test_a_clean_set_has_few_flags(classes: int) -> None:
+    inputs, _ = planted(2000, classes, 0.0, seed=3)
+    assert judge_labels(inputs.statistics, inputs.labels, classes).is_issue.mean() < 0.02
+
+
+def test_flagged_labels_are_those_with_the_lowest_scores() -> None:
+    inputs, _ = planted(500, 5, 0.1, seed=4)
+    quality = judge_labels(inputs.statistics, inputs.labels, 5)
+    assert quality.score[quality.is_issue].max() < quality.score[~quality.is_issue].min()
+    assert quality.score[quality.is_issue].max() < quality.threshold
+
+
+def test_labels_that_no_model_could_judge_are_not_flagged() -> None:
+    inputs, _ = planted(300, 4, 0.2, seed=5)
+    judged = np.arange(300) % 2 == 0
+    quality = judge_labels(replace(inputs.statistics, judged=judged), inputs.labels, 4)
+    assert not quality.is_issue[~judged].any()
+    assert np.isfinite(quality.score).all()
+
+
+def test_margins_change_the_order_and_their_unit_does_not() -> None:
+    inputs, is_wrong = planted(500, 5, 0.1, seed=6)
+    margin = np.where(is_wrong, -1.0, 1.0) + np.random.default_rng(0).normal(size=500)
+    with_margin = judge_labels(replace(inputs.statistics, margin=margin.astype(np.float32)), inputs.labels, 5)
+    scaled = judge_labels(replace(inputs.statistics, margin=(8 * margin).astype(np.float32)), inputs.labels, 5)
+    without = judge_labels(inputs.statistics, inputs.labels, 5)
+    np.testing.assert_allclose(with_margin.score, scaled.score, atol=1e-9)
+    assert np.abs(with_margin.score - without.score).max() > 0.01
+
+
+def test_an_overconfident_network_keeps_its_order_of_classes() -> None:
+    # Nearly always sure and often wrong: the most likely temperature is so high that all classes would look alike.
+    random = np.random.default_rng(7)
+    labels = random.integers(0, 10, 1000)
+    shown = np.where(random.random(1000) < 0.6, random.integers(0, 10, 1000), labels)
+    probs = np.full((1000, 10), 1e-7, dtype=np.float32)
+    probs[np.arange(1000), shown] = 1.0
+    quality = judge_labels(statistics_from_probs(probs, labels), labels, 10)
+    assert quality.is_issue[shown != labels].mean() > 0.9
+    assert not quality.is_issue[shown == labels].any()
