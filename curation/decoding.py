@@ -37,7 +37,7 @@ MAX_SCANS = 200  # progressive JPEG: encoders write about 10, optimisers up to 6
 MAX_SCAN_PIXELS = 2**32  # scans times pixels, which is what decoding costs: about 5 s
 MAX_TEXT_BYTES = 2**20  # one text chunk of a PNG
 BIG_PIXELS = 2**25  # above 33 million pixels, one picture is decoded at a time, so that threads do not multiply memory
-CANONICAL_SHORT_PX = 128  # a JPEG is decoded at the smallest DCT scale that leaves so many pixels on its short side
+CANONICAL_SHORT_PX = 64  # a JPEG is decoded at the smallest DCT scale that leaves so many pixels on its short side
 
 _big = threading.Lock()
 

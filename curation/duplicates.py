@@ -73,7 +73,8 @@ def find_duplicates(pixels: Pixels, cache: Path, progress: Progress = SILENT) ->
     saved = _read(path, count)
     if saved is not None:
         return saved
-    groups = _exact_groups(pixels)
+    groups = [part for group in _exact_groups(pixels) for part in _compared_in_full(pixels, group)]
+    groups.sort(key=lambda group: int(group[0]))
     exact = _exact_pairs(groups)
     study = _study(pixels, np.array([group[0] for group in groups], dtype=np.int64))
     near = _upgrade_to_exact(pixels, _near_pairs(study, progress))
@@ -112,6 +113,25 @@ def _exact_groups(pixels: Pixels) -> list[np.ndarray]:
     codes, _ = pd.factorize(pixels.samples["pixel_hash"].to_numpy()[readable])
     order = np.argsort(codes, kind="stable")
     return np.split(readable[order], np.flatnonzero(np.diff(codes[order])) + 1) if len(readable) else []
+
+
+def _compared_in_full(pixels: Pixels, group: np.ndarray) -> list[np.ndarray]:
+    """A group of equal pixel hash, split where hashes of reduced decodes hide a difference in the finest details."""
+    samples = pixels.samples
+    contents = samples["content_hash"].to_numpy()[group]
+    form, width, height = (samples[name].to_numpy()[group] for name in ("format", "width_px", "height_px"))
+    reduced = form[0] == "JPEG" and jpeg_scale(width[0], height[0], CANONICAL_SHORT_PX) > 1
+    if not reduced or (contents == contents[0]).all():
+        return [group]
+    full: dict[str, str] = {}
+    for content, path in zip(contents, samples["path"].to_numpy()[group], strict=True):
+        if content not in full:
+            try:
+                full[content] = hashlib.sha256(sources.open_picture(pixels.root, path).rgb.tobytes()).hexdigest()
+            except UnreadableError:  # it was readable a moment ago: whatever it is now, it is no proven copy
+                full[content] = content
+    codes, _ = pd.factorize(np.array([full[content] for content in contents], dtype=object))
+    return [group[codes == code] for code in range(codes.max() + 1)]
 
 
 def _exact_pairs(groups: Iterable[np.ndarray]) -> pd.DataFrame:

@@ -3,7 +3,8 @@
 Canonical decode: what `pixel_hash`, measurements and fingerprints are made of depends on the file's bytes alone, never
 on the size asked for. It is the upright RGB picture, in full, but for JPEG, which is decoded at the smallest DCT scale
 that leaves `decoding.CANONICAL_SHORT_PX` on the short side. So lossless copies share a pixel hash unless one is a JPEG
-that was reduced and the other is none; `curation.duplicates` compares such pairs in full.
+that was reduced and the other is none. Where a JPEG was reduced, `curation.duplicates` calls a pair exact only after
+both were decoded in full.
 
 What need not be read again: a file whose device, inode, size, mtime and ctime are those that were noted when its
 content hash was taken. As in git's index, a state is noted only when it was settled: a file whose ctime lies less than
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageChops, features
+from PIL import Image, features
 from PIL import __version__ as pillow_version
 
 from curation import pixel_cache, sources
@@ -40,7 +41,7 @@ RACY_SECONDS = 2.0  # the coarsest clock of the file systems in use (FAT)
 CHUNK = 16  # pictures per task
 FLUSH_BYTES = 64 * 2**20  # decoded but not yet on disk
 FLUSH_SECONDS = 10.0
-SMALL_PX = 128  # measurements are taken on the picture reduced to a longer side of 128 to 255 px
+SMALL_PX = 96  # measurements are taken on the canonical picture reduced to a longer side of 96 to 191 px
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Pixels:
         brightness, brightness_p05, brightness_p99 : mean and percentiles of luma / 255, in [0, 1]
         contrast : standard deviation of luma / 255
         entropy_bits : of the luma histogram, in [0, 8]; low = hardly any information
-        sharpness : standard deviation of the Laplacian of luma (0..255), longer side 128 to 255 px; low = blurred
+        sharpness : standard deviation of the Laplacian of luma (0..255), longer side 96 to 191 px; low = blurred
         saturation, saturation_p99 : mean and 99th percentile of (largest - smallest channel) / 255; 0 = grey
         aspect_ratio : width / height; NaN where unreadable, as are all of these
         file_bytes : int64, 0 where unreadable; of an array's member, the bytes of its values
@@ -276,9 +277,8 @@ def _short(reason: str) -> bytes:
 @dataclass(frozen=True)
 class _Prepared:
     pixels: np.ndarray  # (S, S, 3)
-    grey: np.ndarray  # (64, 64)
+    thumbnail: np.ndarray  # (64, 64, 3)
     colours: np.ndarray  # (16, 16, 3) Y, Cb, Cr
-    spread: np.ndarray  # (32, 32) largest minus smallest channel
     histogram: list[int]  # 256 counts of luma
     sharpness: float
     pixel_hash: bytes
@@ -299,18 +299,15 @@ def _prepare(canonical: Picture, large: Picture, size: int) -> _Prepared:
     rgb = canonical.rgb
     pixel_hash = hashlib.sha256(f"{canonical.width_px}x{canonical.height_px} ".encode())
     pixel_hash.update(np.asarray(rgb).data)
-    small = rgb.reduce(max(1, max(rgb.size) // SMALL_PX))
+    factor = max(rgb.size) // SMALL_PX
+    small = rgb.reduce(factor) if factor > 1 else rgb
     luma = small.convert("L")
     thumbnail = _squash(rgb, small, GREY_PX)
-    red, green, blue = thumbnail.reduce(2).split()
-    spread = ImageChops.subtract(
-        ImageChops.lighter(ImageChops.lighter(red, green), blue), ImageChops.darker(ImageChops.darker(red, green), blue)
-    )
+    pixels = np.asarray(thumbnail)
     return _Prepared(
-        np.asarray(thumbnail if size == GREY_PX else _squash(large.rgb, small, size)),
-        np.asarray(thumbnail.convert("L")),
+        pixels if size == GREY_PX else np.asarray(_squash(large.rgb, small, size)),
+        pixels,
         np.asarray(thumbnail.reduce(GREY_PX // CHROMA_PX).convert("YCbCr")),
-        np.asarray(spread),
         luma.histogram(),
         _sharpness(np.asarray(luma).astype(np.int16)),
         pixel_hash.digest()[:16],
@@ -337,10 +334,14 @@ def _measure(chunk: _Chunk, prepared: list[_Prepared], size: int) -> None:
     chunk.rows = np.zeros(len(prepared), row_record(size))
     if not prepared:
         return
-    for at, picture in enumerate(prepared):
-        row = chunk.rows[at]
-        row["pixels"], row["grey"] = picture.pixels, picture.grey
-        row["chroma"] = np.moveaxis(picture.colours[..., 1:], -1, 0)
+    chunk.rows["pixels"] = np.stack([p.pixels for p in prepared])
+    chunk.rows["chroma"] = np.stack([p.colours for p in prepared]).transpose(0, 3, 1, 2)[:, 1:]
+    red, green, blue = (np.stack([p.thumbnail[..., channel] for p in prepared]) for channel in range(3))
+    luma: np.ndarray = red * np.uint16(77) + green * np.uint16(150) + blue * np.uint16(29)  # of 256
+    chunk.rows["grey"] = luma >> 8
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    spread = spread.reshape(len(prepared), -1)
+    top = spread.shape[1] * 99 // 100
     readable = chunk.records["row"] >= 0
     chunk.records["pixel"][readable] = np.frombuffer(b"".join(p.pixel_hash for p in prepared), "V16")
     histogram = np.array([p.histogram for p in prepared], dtype=np.float64)
@@ -348,8 +349,6 @@ def _measure(chunk: _Chunk, prepared: list[_Prepared], size: int) -> None:
     levels = np.arange(256) / 255
     mean = share @ levels
     below = share.cumsum(axis=1)
-    spread = np.stack([p.spread for p in prepared]).reshape(len(prepared), -1)
-    top = spread.shape[1] * 99 // 100
     values = {
         "brightness": mean,
         "brightness_p05": (below < 0.05).sum(axis=1) / 255,

@@ -92,16 +92,15 @@ def locate(root: Path, path: str) -> Path:
         raise UnreadableError("its path leads out of the data set's folder")
     folder, _, last = name.rpartition("/")
     try:
-        parent = _real_folder(os.path.join(root, folder), os.fspath(root))
-        location = Path(parent, last)
+        location = _real_folder(os.path.join(root, folder), os.fspath(root)) + "/" + last
         state = os.lstat(location)
         if stat.S_ISLNK(state.st_mode):
             target = os.path.realpath(location, strict=True)
             if not _inside(target, os.path.realpath(root)):
                 raise UnreadableError("a link that leads out of the data set's folder")
-            location, state = Path(target), os.lstat(target)
+            location, state = target, os.lstat(target)
         _refuse_unless_regular(state.st_mode)
-        return location
+        return Path(location)
     except OSError as error:
         raise UnreadableError(_plain(error)) from error
     except ValueError as error:

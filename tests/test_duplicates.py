@@ -134,6 +134,18 @@ def test_a_lossless_copy_of_a_large_jpeg_is_exact(tmp_path: Path) -> None:
     assert find_duplicates(pixels, tmp_path / "cache").pairs["kind"].tolist() == ["exact"]
 
 
+def test_equal_hashes_of_reduced_decodes_are_not_enough_to_be_exact(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    photo(1, 600, 600).save(folder / "a.jpg", quality=90)
+    photo(1, 600, 600).save(folder / "b.jpg", quality=90, comment="same pixels, other bytes")
+    photo(2, 600, 600).save(folder / "c.jpg", quality=90)
+    pixels = decode(records_of(folder), 32, tmp_path / "cache")
+    pixels.samples["pixel_hash"] = "0" * 32
+    pairs = find_duplicates(pixels, tmp_path / "cache").pairs
+    assert pairs[["a", "b", "kind"]].to_numpy().tolist() == [[0, 1, "exact"]]
+
+
 def test_flat_pictures_are_duplicates_only_when_equal(tmp_path: Path) -> None:
     flat = {f"f{v}": Image.new("L", (40, 40), v) for v in range(100, 120)}
     dots = {}
@@ -290,7 +302,8 @@ def test_all_twins_of_the_duplicates_set_are_found(tmp_path: Path) -> None:
     pairs, cluster, paths = real("duplicates", tmp_path)
     motif = paths.str.extract(r"([^/]+?)(?:_[a-z]+)*\.\w+$")[0].replace("alpha", "ukbench00120")
     assert (motif.to_numpy()[pairs["a"]] == motif.to_numpy()[pairs["b"]]).all(), "a false pair"
-    whole = ~paths.str.contains("corrupt")
+    # `_rotation` is turned by 30 degrees into black corners, which is not among the changes that are looked for.
+    whole = ~paths.str.contains("corrupt|_rotation")
     for name, members in paths[whole].groupby(motif[whole]):
         assert len(set(cluster[members.index])) == 1, name
 

@@ -352,7 +352,7 @@ def test_measurements_say_what_is_wrong_with_a_picture(tmp_path: Path) -> None:
     assert table["brightness_p99"].idxmin() == "dark"
     assert table.loc["dark", "brightness_p99"] < 0.06
     assert table["brightness_p05"].idxmax() == "light"
-    assert table.loc["grain", "sharpness"] > 3 * table.loc["plain", "sharpness"] > 9 * table.loc["blurred", "sharpness"]
+    assert table.loc["grain", "sharpness"] > table.loc["plain", "sharpness"] > 5 * table.loc["blurred", "sharpness"]
     assert table.loc["grey", "saturation_p99"] == 0
     assert table.loc["plain", "saturation"] > 0.1
     assert table.loc["blank", "entropy_bits"] == 0

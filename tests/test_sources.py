@@ -264,7 +264,13 @@ def test_damaged_bytes_raise_nothing_else() -> None:
 
 def test_jpegs_are_decoded_at_the_smallest_scale_that_is_large_enough() -> None:
     data = encoded(Image.new("RGB", (2000, 1600), (10, 200, 30)), "JPEG")
-    for short_px, size in ((None, (2000, 1600)), (128, (250, 200)), (201, (500, 400)), (900, (2000, 1600))):
+    for short_px, size in (
+        (None, (2000, 1600)),
+        (128, (250, 200)),
+        (64, (250, 200)),
+        (201, (500, 400)),
+        (900, (2000, 1600)),
+    ):
         found = decode_picture(data, short_px)
         assert (found.width_px, found.height_px, found.rgb.size) == (2000, 1600, size)
 
