@@ -198,11 +198,20 @@ def _unreadable(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str
 
 def _measured(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     value, threshold = float(evidence["value"]), float(evidence["threshold"])
-    name = str(evidence.get("measured") or "measurement").replace("_px", " in pixels").replace("_", " ")
+    measured = str(evidence.get("measured") or "measurement")
+    name = _MEASUREMENTS.get(measured, measured.replace("_", " "))
     side = "below" if value < threshold else "above"
-    return [f"{name.capitalize()} {value:.3g} is {side} the limit of {threshold:.3g}."]
+    return [f"{name[:1].upper()}{name[1:]} {value:.3g} is {side} the limit of {threshold:.3g}."]
 
 
+# What the columns of curation.pixels are called for people.
+_MEASUREMENTS = {
+    "brightness_p99": "brightness of the lightest hundredth of the picture (0 to 1)",
+    "brightness_p05": "brightness of the darkest twentieth of the picture (0 to 1)",
+    "entropy_bits": "information per pixel in bits (0 to 8)",
+    "side_px": "side length in pixels",
+    "aspect_ratio": "width over height",
+}
 _FAVOURED = {"model": "the model favours ", "majority": "most copies say "}
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
     "label_error": _label_error,

@@ -69,7 +69,7 @@ class Pictures:
         if path is None:
             return ""
         try:
-            picture = open_picture(self._root, path, reduced=True).rgb
+            picture = open_picture(self._root, path, short_px=side_px).rgb
         except UnreadableError:
             return ""
         stream = io.BytesIO()

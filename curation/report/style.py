@@ -39,7 +39,8 @@ summary .count { color: var(--soft); margin-left: .5rem; }
 .cards.wide { grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); }
 .card { padding: .8rem; display: flex; flex-direction: column; gap: .5rem; min-width: 0; break-inside: avoid; }
 .card p { margin: 0; font-size: .875rem; }
-.card img { display: block; max-width: 100%; height: auto; border-radius: .25rem; background: var(--line); }
+.card img { display: block; max-width: 100%; height: auto; border-radius: .25rem; background: var(--line);
+  outline: 1px solid var(--line); }
 .top { display: flex; gap: .8rem; align-items: flex-start; }
 .top > div { min-width: 0; flex: 1; }
 .top > img, .top > .gone { flex: none; }
