@@ -73,13 +73,16 @@ def find_duplicates(pixels: Pixels, cache: Path, progress: Progress = SILENT) ->
     saved = _read(path, count)
     if saved is not None:
         return saved
+    from threadpoolctl import threadpool_limits
+
     groups = [part for group in _exact_groups(pixels) for part in _compared_in_full(pixels, group)]
     groups.sort(key=lambda group: int(group[0]))
     exact = _exact_pairs(groups)
-    study = _study(pixels, np.array([group[0] for group in groups], dtype=np.int64))
-    near = _upgrade_to_exact(pixels, _near_pairs(study, progress))
-    pairs = pd.concat([exact, near], ignore_index=True).sort_values(["a", "b"], ignore_index=True)
-    duplicates = Duplicates(pairs, _clusters(study, count, exact, near))
+    with threadpool_limits(1, user_api="blas"):  # the threads here are our own, on many small products
+        study = _study(pixels, np.array([group[0] for group in groups], dtype=np.int64))
+        near = _upgrade_to_exact(pixels, _near_pairs(study, progress))
+        pairs = pd.concat([exact, near], ignore_index=True).sort_values(["a", "b"], ignore_index=True)
+        duplicates = Duplicates(pairs, _clusters(study, count, exact, near))
     _write(path, duplicates)
     return duplicates
 
@@ -117,6 +120,8 @@ def _exact_groups(pixels: Pixels) -> list[np.ndarray]:
 
 def _compared_in_full(pixels: Pixels, group: np.ndarray) -> list[np.ndarray]:
     """A group of equal pixel hash, split where hashes of reduced decodes hide a difference in the finest details."""
+    if len(group) == 1:
+        return [group]
     samples = pixels.samples
     contents = samples["content_hash"].to_numpy()[group]
     form, width, height = (samples[name].to_numpy()[group] for name in ("format", "width_px", "height_px"))
