@@ -42,16 +42,19 @@ class Likeness:
     strength64: np.ndarray
 
 
-def compare(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> Likeness:
-    """Fit b into a, starting from `window` (n, 4), and compare; a, b (n, 64, 64) uint8 luma in the same position."""
+def compare(a: np.ndarray, b: np.ndarray, window: np.ndarray, least_detail16: float = _HOPELESS_DETAIL) -> Likeness:
+    """Fit b into a, starting from `window` (n, 4), and compare; a, b (n, 64, 64) uint8 luma in the same position.
+
+    Pairs whose details at 16 pixels do not agree by `least_detail16` are given up there, which saves most of the time.
+    """
     count = len(a)
     result = Likeness(window.astype(np.float32).copy(), *(np.zeros(count, np.float32) for _ in range(5)))
     for start in range(0, count, _BLOCK):
-        _compare_block(a, b, np.arange(start, min(start + _BLOCK, count)), result)
+        _compare_block(a, b, np.arange(start, min(start + _BLOCK, count)), result, least_detail16)
     return result
 
 
-def _compare_block(a: np.ndarray, b: np.ndarray, pairs: np.ndarray, result: Likeness) -> None:
+def _compare_block(a: np.ndarray, b: np.ndarray, pairs: np.ndarray, result: Likeness, least_detail16: float) -> None:
     for size, iterations in _STEPS:
         if not len(pairs):
             return
@@ -63,7 +66,7 @@ def _compare_block(a: np.ndarray, b: np.ndarray, pairs: np.ndarray, result: Like
         if size == 16:
             result.detail16[pairs] = detail
             result.correlation[pairs] = _correlation(laid, second, mask)
-            hopeful = (result.correlation[pairs] > _HOPELESS_CORRELATION) & (detail > _HOPELESS_DETAIL)
+            hopeful = (result.correlation[pairs] > _HOPELESS_CORRELATION) & (detail > least_detail16)
             pairs = pairs[hopeful]
         elif size == 32:
             result.detail32[pairs] = detail

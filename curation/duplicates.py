@@ -42,6 +42,7 @@ MIN_CROPPED_DETAILS = 1.6  # of a cropped pair without fine detail: a fit may mo
 MIN_OVERLAP = 0.75
 MAX_COLOUR = 12.0  # mean difference of Cb and Cr, in levels
 GREY_SATURATION, COLOUR_SATURATION = 0.02, 0.04  # mean saturation of a picture made grey, and of its coloured twin
+MAX_DETAIL = 0.999  # agreement above this counts as this
 CROPPED = 0.025  # a window that leaves out more than this part of a side is a crop
 BACKGROUND_PICTURES, BACKGROUND_RANKS, BACKGROUND_SPREADS = 256, (10, 20), 6.0
 ALL_PAIRS = 16  # copies; a larger group of exact copies is given as pairs with its first picture only
@@ -215,10 +216,17 @@ def _needed_detail(grey: np.ndarray) -> float:
 
 def _fisher(likeness: Likeness) -> np.ndarray:
     details = np.stack([likeness.detail16, likeness.detail32])
-    return np.arctanh(np.clip(details, -0.999, 0.999)).mean(axis=0)
+    return np.arctanh(np.clip(details, -MAX_DETAIL, MAX_DETAIL)).mean(axis=0)
 
 
-def _compare(grey: np.ndarray, a: np.ndarray, b: np.ndarray, transform: np.ndarray, window: np.ndarray) -> Likeness:
+def _compare(
+    grey: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    transform: np.ndarray,
+    window: np.ndarray,
+    least_detail16: float = -1.0,
+) -> Likeness:
     """Likeness of pictures `a`, put in position `transform`, with `b`; `window` numbers where the fit starts."""
     turned = np.empty((len(a), *grey.shape[1:]), np.uint8)
     edges = np.empty((len(a), 4), np.float32)
@@ -226,7 +234,7 @@ def _compare(grey: np.ndarray, a: np.ndarray, b: np.ndarray, transform: np.ndarr
         here = transform == t
         turned[here] = fingerprints.turn(grey[a[here]], t)
         edges[here] = _turned_window(WINDOWS[window[here]], t)
-    return compare(turned, grey[b], edges)
+    return compare(turned, grey[b], edges, least_detail16)
 
 
 def _turned_window(window: np.ndarray, transform: int) -> np.ndarray:
@@ -246,7 +254,10 @@ def _verify(study: _Study, candidates: Candidates) -> pd.DataFrame:
     """The candidates (numbers into `study.rows`) that are near duplicates."""
     pixels, rows = study.pixels, study.rows
     a, b, transform = candidates.a, candidates.b, candidates.transform
-    likeness = _compare(study.grey, a, b, transform, candidates.window)
+    # The mean of two z has to reach `needed`: where the first is so low that no second can make up for it, stop there.
+    within_reach = float(np.tanh(2 * study.needed - np.arctanh(MAX_DETAIL))) if np.isfinite(study.needed) else -1.0
+    least_detail16 = max(MIN_DETAIL16, within_reach)
+    likeness = _compare(study.grey, a, b, transform, candidates.window, least_detail16 - 1e-3)
     samples = pixels.samples
     side = np.minimum(samples["width_px"].to_numpy(), samples["height_px"].to_numpy())[rows]
     fine = (np.minimum(side[a], side[b]) >= FINE_PX) & (likeness.strength64 >= FINE_LEVELS)
