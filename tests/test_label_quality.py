@@ -126,6 +126,12 @@ def test_a_clean_set_has_few_flags(classes: int) -> None:
     assert judge_labels(inputs.statistics, inputs.labels, classes).is_issue.mean() < 0.02
 
 
+def test_a_clean_set_that_is_hard_has_few_flags() -> None:
+    inputs, _ = planted(2000, 5, 0.0, seed=3, size=3)
+    assert (inputs.statistics.top_class[:, 0] != inputs.labels).mean() > 0.15
+    assert judge_labels(inputs.statistics, inputs.labels, 5).is_issue.mean() < 0.02
+
+
 def test_flagged_labels_are_those_with_the_lowest_scores() -> None:
     inputs, _ = planted(500, 5, 0.1, seed=4)
     quality = judge_labels(inputs.statistics, inputs.labels, 5)
