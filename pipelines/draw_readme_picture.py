@@ -14,7 +14,7 @@ from rich.console import Console
 
 from curation import demo
 from curation.commands.demo import print_comparison
-from curation.commands.summary import print_summary
+from curation.commands.summary import print_next, print_summary
 from curation.runs import read_run
 from curation.terminal import RichProgress
 
@@ -29,8 +29,9 @@ def main(workspace: Path, output: Path) -> None:
         file=io.StringIO(), record=True, width=WIDTH, force_terminal=True, markup=False, emoji=False, highlight=False
     )
     console.print("$ curate demo", style="bold")
-    print_summary(read_run(workspace, result["run_id"]), workspace, console)
+    print_summary(read_run(workspace, result["run_id"]), console)
     print_comparison(result, console)
+    print_next(workspace, console)
     picture = console.export_svg(title="curate demo", unique_id="demo")
     # The font would be fetched from outside; every system has a monospaced one.
     picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)

@@ -20,7 +20,7 @@ def command(folder: Path | None, as_json: bool, workspace: Path) -> None:
     with --workspace DIR.
     """
     from curation import demo
-    from curation.commands.summary import print_summary
+    from curation.commands.summary import print_next, print_summary
     from curation.runs import read_run
     from curation.terminal import RichProgress, stdout_console
 
@@ -31,8 +31,9 @@ def command(folder: Path | None, as_json: bool, workspace: Path) -> None:
         print_json(result)
         return
     console = stdout_console()
-    print_summary(read_run(place, result["run_id"]), place, console)
+    print_summary(read_run(place, result["run_id"]), console)
     print_comparison(result, console)
+    print_next(place, console)
 
 
 def print_comparison(result: dict[str, Any], console: Any) -> None:

@@ -70,7 +70,7 @@ def command(
     file (.npz, .h5), or torchvision:NAME. Nothing in it is ever changed. What is found is kept in
     the workspace, under .curate/runs; the same command again answers from there, and goes on after an interruption.
     """
-    from curation.commands.summary import print_summary
+    from curation.commands.summary import print_next, print_summary
     from curation.importers.options import ImportOptions
     from curation.score import ScoreSettings, score
     from curation.terminal import RichProgress, stdout_console
@@ -83,4 +83,6 @@ def command(
     if as_json:
         print_json({**run.info, "run_dir": str(run.folder)})
     else:
-        print_summary(run, workspace, stdout_console())
+        console = stdout_console()
+        print_summary(run, console)
+        print_next(workspace, console)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
+from curation.detectors import DETECTORS
 from curation.explain import percent, read_evidence, title_of, visible
 from curation.runs import Run
 from curation.terminal import duration, shown, shown_path, table
@@ -26,8 +26,8 @@ LISTED_LABELS = 10
 LISTED_NOTES = 6
 
 
-def print_summary(run: Run, workspace: Path, console: Console) -> None:
-    """Print the summary of a run."""
+def print_summary(run: Run, console: Console) -> None:
+    """Print the summary of a run, but for what to type next."""
     info, samples, issues = run.info, run.samples(), run.issues()
     _read(info, samples, console)
     _model(info, console)
@@ -38,7 +38,6 @@ def print_summary(run: Run, workspace: Path, console: Console) -> None:
     console.print(
         f"Run {run.run_id}", Text(f"made in {duration(seconds)}, kept in {run.folder}", style="dim"), soft_wrap=True
     )
-    print_next(workspace, console)
 
 
 def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None:
@@ -84,7 +83,8 @@ def _model(info: dict[str, Any], console: Console) -> None:
 
 def _counts(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> None:
     """How many of each issue, in queue order."""
-    counts = {name: count for name, count in (info.get("issues") or {}).items() if count}
+    found = info.get("issues") or {}
+    counts = {name: found[name] for name in [*DETECTORS, *sorted(set(found) - set(DETECTORS))] if found.get(name)}
     console.print()
     if not counts:
         console.print("No issues found.")
@@ -103,12 +103,12 @@ def _health(info: dict[str, Any], console: Console) -> None:
     if health.get("label_health") is None:
         return
     cleanlab = health.get("cleanlab_estimated_wrong")
-    also = "" if cleanlab is None else f"; cleanlab counts {cleanlab:,}"
+    also = "" if cleanlab is None else f" (cleanlab's count: {cleanlab:,})"
     console.print()
     share = Text(percent(health["label_health"]), style="bold green")
     console.print(Text("Label health ", style="bold"), share, sep="", end="")
     wrong = f"{round(health['estimated_wrong']):,} of {health['labels']:,}"
-    console.print(f": about {wrong} labels are wrong (an estimate{also})")
+    console.print(f": about {wrong} labels are wrong{also}")
     pairs = (health.get("confused") or [])[:LISTED_PAIRS]
     if pairs:
         console.print()
@@ -162,4 +162,6 @@ def print_next(workspace: Path, console: Console) -> None:
 
 def _indented(console: Console, text: str, style: str = "") -> None:
     """Print `text` wrapped, every line two columns in."""
-    console.print(Padding(Text(text, style=style), (0, 0, 0, 2), expand=False))
+    for line in Text(text, style=style).wrap(console, max(console.width - 2, 20)):
+        line.rstrip()
+        console.print(Text("  ") + line, soft_wrap=True)
