@@ -108,7 +108,6 @@ def test_make_says_so_when_python_is_too_old(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_readmes_commands_work_on_the_demo(tmp_path: Path) -> None:
-    """From a copy of the demo where `make demo` has run already, else scored here."""
     ours = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', '')}"
     for line in ["curate demo", *commands(README, "console")[2:]]:

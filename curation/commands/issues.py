@@ -34,13 +34,14 @@ def command(
     """
     from curation.issue_files import issue_records, ranked_issues, save_issues
     from curation.runs import read_run
-    from curation.terminal import stderr_console
+    from curation.terminal import stderr_console, stdout_console
 
     run = read_run(workspace, run_id)
     issues = ranked_issues(run, names, top)
     if output is not None:
         save_issues(issues, output)
-        stderr_console().print(f"{len(issues):,} issues of run {run.run_id} saved to {output}", soft_wrap=True)
+        console = stderr_console() if as_json else stdout_console()
+        console.print(f"{len(issues):,} issues of run {run.run_id} saved to {output}", soft_wrap=True)
     if as_json:
         print_json(issue_records(issues))
     elif output is None:
