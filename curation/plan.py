@@ -18,7 +18,7 @@ PRETRAINED_SIZE_PX = 224
 COMPACT_SIZES_PX = (32, 64, 96)
 # The compact network sees 16 times as many pictures as there are, but at least the first number of them (a small set
 # needs more passes) and at most the second (a large one fewer), within the limits on passes.
-COMPACT_PICTURES = (25_000, 80_000)
+COMPACT_PICTURES = (25_000, 100_000)
 COMPACT_PASSES = 16
 COMPACT_EPOCHS = (8, 60)
 # A step sees a sixteenth of a small set: one that sees all of it leaves too few steps.

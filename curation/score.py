@@ -276,14 +276,3 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
-
-
-def summary(run: runs.Run) -> dict[str, Any]:
-    """What `curate score --json` prints."""
-    return {
-        "run_id": run.run_id,
-        "run_dir": str(run.folder),
-        "samples": run.info["samples"],
-        "issues": run.info["issues"],
-        "seconds": run.info["seconds"],
-    }

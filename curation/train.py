@@ -229,6 +229,7 @@ def fit(
                 measured.append((batch, label_margin(logits, target)))
             done += 1
             advance(len(batch))
+        advance(len(rows) - steps * size)
         if measured:  # once per pass: a GPU would have to wait for every single copy
             seen, values = (torch.cat(column) for column in zip(*measured, strict=True))
             margins.add(seen.numpy(), values.cpu().double().numpy())

@@ -108,7 +108,7 @@ def test_make_says_so_when_python_is_too_old(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_readmes_commands_work_on_the_demo(tmp_path: Path) -> None:
-    ours = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    ours = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
     ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', '')}"
     for line in ["curate demo", *commands(README, "console")[2:]]:
         done = subprocess.run(shlex.split(line), cwd=tmp_path, env=ours, capture_output=True, text=True, check=False)
