@@ -268,8 +268,8 @@ def _shift(picture: Image.Image) -> Image.Image:
     return moved
 
 
-# An enlarged 8 x 8 digit has so little detail that a lossy copy cannot be told from another digit of the same hand: most
-# of the lossy copies are missed here (on photos, 99 % are found). So they are planted as an issue of their own, and the
+# An enlarged 8 x 8 digit has so little detail that a lossy copy cannot be told from another digit of the same hand:
+# most lossy copies are missed here (on photos, 99 % are found). So they are planted as an issue of their own, and the
 # copies that conflict or leak keep their detail.
 _DETAIL_KEPT = {
     "same pixels, other bytes": lambda picture: picture,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from curation.errors import CurationError
 
 PACKAGES = (*runs.RESULT_PACKAGES, "pyarrow", "h5py", "safetensors", "click", "rich")
 LOW_DISK_BYTES = 2 * 2**30
-NETWORK_SECONDS = 5.0
 # What `auto` is asked about: a typical set of small pictures, and one of photos.
 TYPICAL = {"small pictures (32 px)": 32, "photos (500 px)": 500}
 
@@ -133,23 +131,7 @@ def _gpu(problems: list[str]) -> dict[str, Any]:
 def _weights() -> dict[str, dict[str, Any]]:
     """Whether the weights that `auto` may take can be had."""
     models = sorted({plan.DEFAULT_MODEL[mode] for mode in ("probe", "finetune")})
-    return {model: dict(zip(("there", "why"), _reachable_soon(model), strict=True)) for model in models}
-
-
-def _reachable_soon(model: str) -> tuple[bool, str]:
-    """As `plan.weights_reachable`, but never for long: a name server may keep silent for a minute."""
-    result = [(False, "no answer from the network")]
-
-    def ask() -> None:
-        try:
-            result[0] = plan.weights_reachable(model)
-        except (ImportError, OSError, ValueError) as error:
-            result[0] = (False, f"{type(error).__name__}: {error}")
-
-    worker = threading.Thread(target=ask, daemon=True)
-    worker.start()
-    worker.join(NETWORK_SECONDS)
-    return result[0]
+    return {model: dict(zip(("there", "why"), plan.weights_reachable(model), strict=True)) for model in models}
 
 
 def _auto(weights: dict[str, dict[str, Any]], problems: list[str]) -> dict[str, Any]:

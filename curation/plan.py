@@ -170,7 +170,6 @@ def _choose_mode(
 
 def weights_reachable(model: str, timeout_seconds: float = 3.0) -> tuple[bool, str]:
     """Whether torchvision's weights of `model` are in torch's cache, or their host answers; and why."""
-    import socket
     from urllib.parse import urlsplit
 
     import torch
@@ -184,11 +183,29 @@ def weights_reachable(model: str, timeout_seconds: float = 3.0) -> tuple[bool, s
     if cached.is_file():
         return True, f"the pretrained weights of {model} are in torch's cache"
     host = urlsplit(url).hostname or ""
-    try:
-        socket.create_connection((host, 443), timeout_seconds).close()
-    except OSError:
+    if not _answers(host, timeout_seconds):
         return False, f"the pretrained weights of {model} are not on this machine and {host} does not answer"
     return True, f"the pretrained weights of {model} will be downloaded from {host}"
+
+
+def _answers(host: str, timeout_seconds: float) -> bool:
+    """Whether `host` takes a connection. In a thread: a name server that keeps silent heeds no time limit."""
+    import socket
+    import threading
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            socket.create_connection((host, 443), timeout_seconds).close()
+            answered.set()
+        except OSError:
+            pass
+
+    worker = threading.Thread(target=ask, daemon=True)
+    worker.start()
+    worker.join(timeout_seconds)
+    return answered.is_set()
 
 
 def _compact_size(median_side_px: int) -> int:

@@ -369,15 +369,6 @@ def test_doctor_names_what_is_damaged_unfinished_or_left_over(
     assert "issues.parquet" in problems
 
 
-def test_doctor_never_waits_long_for_the_network(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation import doctor
-
-    monkeypatch.setattr(doctor, "NETWORK_SECONDS", 0.05)
-    monkeypatch.setattr("curation.plan.weights_reachable", lambda model: time.sleep(60))
-    found = doctor.inspect(workspace)
-    assert all(fact == {"there": False, "why": "no answer from the network"} for fact in found["weights"].values())
-
-
 def test_doctor_works_where_there_is_no_workspace_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from curation import doctor
 

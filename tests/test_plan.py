@@ -1,9 +1,11 @@
 """What `auto` chooses, and that contradictions are refused in a sentence."""
 
+import threading
+
 import pytest
 
 from curation.errors import SettingsError, WeightsError
-from curation.plan import choose_plan
+from curation.plan import choose_plan, weights_reachable
 
 
 def _reachable(model):
@@ -78,3 +80,26 @@ def test_small_sets_are_passed_over_more_often():
 @pytest.mark.parametrize(("side", "size"), [(28, 32), (32, 32), (50, 64), (600, 96)])
 def test_compact_pictures_are_not_shrunk_below_their_size(side, size):
     assert choose_plan("compact", device="cpu", median_side_px=side).size_px == size
+
+
+def test_a_silent_network_is_not_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    end = threading.Event()
+
+    def silent(*_):
+        end.wait(60)
+        raise OSError("no answer")
+
+    monkeypatch.setattr("socket.create_connection", silent)
+    there, why = weights_reachable("mobilenet_v2", timeout_seconds=0.1)
+    assert not end.is_set()
+    end.set()
+    assert not there
+    assert "does not answer" in why
+
+
+def test_a_network_without_pretrained_weights_is_said(monkeypatch):
+    assert weights_reachable("no_such_network") == (
+        False,
+        "torchvision has no pretrained weights for 'no_such_network'",
+    )
