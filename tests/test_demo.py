@@ -87,8 +87,10 @@ def test_copies_are_what_their_kind_says(planted):
         assert (rgb(fault.path) == rgb(fault.twin)).all()
     for fault in of_kind(planted, "near_duplicate") + of_kind(planted, "conflicting_duplicate"):
         assert fault.path.split("/")[0] == fault.twin.split("/")[0]
+        assert (planted.root / fault.path).read_bytes() != (planted.root / fault.twin).read_bytes()
         copy, twin = rgb(fault.path), rgb(fault.twin)
-        assert copy.shape != twin.shape or (copy != twin).any()
+        same = copy.shape == twin.shape and bool((copy == twin).all())
+        assert same == (fault.how == "same pixels, other bytes")
     assert all(f.given_label != f.twin.split("/")[1] for f in of_kind(planted, "conflicting_duplicate"))
     for fault in of_kind(planted, "split_leak"):
         assert fault.path.startswith("test/")
