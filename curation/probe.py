@@ -19,7 +19,8 @@ from curation.train import Margins, autocast, generalised_cross_entropy, halve_o
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-EMBED_BATCH = 32
+# Small: feature maps of eight pictures stay in a CPU's cache (521 pictures a second; 410 with 32, 355 with 64).
+EMBED_BATCH = 8
 HEAD_BATCH = 256
 HEAD_LR = 2e-3
 # Mean length that embeddings are scaled to, so that one learning rate fits every backbone.
@@ -60,7 +61,7 @@ def embed(pixels: np.ndarray, plan: Plan, checkpoints: Path, progress: Progress 
     marker = checkpoints / "views.done"
     key = hashlib.blake2b(repr((plan, pixels.shape)).encode(), digest_size=8).hexdigest()
     start = _read_marker(marker, key)
-    batch, since = EMBED_BATCH * (8 if device.type == "cuda" else 1), 0
+    batch, since = EMBED_BATCH * (32 if device.type == "cuda" else 1), 0
     with progress.stage("Embedding", len(pixels)) as advance, torch.inference_mode():
         advance(start)
         while start < len(pixels):
@@ -129,7 +130,7 @@ def fit_heads(
     folds = np.unique(fold)
     head_of = torch.from_numpy(np.searchsorted(folds, fold))
     scale = EMBEDDING_LENGTH / max(float(np.linalg.norm(views[:4096, 0], axis=1).mean()), 1e-6)
-    weight = torch.zeros(len(folds), views.shape[2], n_classes, device=device, requires_grad=True)
+    weight = torch.zeros(views.shape[2], len(folds), n_classes, device=device, requires_grad=True)
     bias = torch.zeros(len(folds), 1, n_classes, device=device, requires_grad=True)
     optimizer = torch.optim.AdamW([weight, bias], lr=HEAD_LR, weight_decay=1e-4)
     margins = Margins.empty(len(labels))
@@ -143,7 +144,7 @@ def fit_heads(
                 x = torch.from_numpy(views[batch.numpy(), epoch % views.shape[1]] * scale).to(device)
                 target = given[batch].to(device)
                 # (F, B, K): every head sees the batch, and learns from what its fold does not hold out.
-                logits = torch.matmul(x, weight) + bias
+                logits = (x @ weight.flatten(1)).view(len(x), len(folds), n_classes).transpose(0, 1) + bias
                 learns = (head_of[batch][None] != torch.arange(len(folds))[:, None]).to(device)
                 flat, repeated = logits.flatten(0, 1), target.repeat(len(folds))
                 loss = generalised_cross_entropy(flat, repeated, ROBUSTNESS if warm else 0.0)
@@ -161,5 +162,5 @@ def fit_heads(
             x = torch.from_numpy(views[part.numpy()].mean(axis=1) * scale).to(device)
             for head in range(len(folds)):
                 mine = head_of[part] == head
-                logits_out[part[mine].numpy()] = (x[mine] @ weight[head] + bias[head]).cpu().numpy()
+                logits_out[part[mine].numpy()] = (x[mine] @ weight[:, head] + bias[head]).cpu().numpy()
     return logits_out, margins.mean()
