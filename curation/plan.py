@@ -225,6 +225,13 @@ def _file_hash(weights: str) -> str:
         return ""
     import hashlib
 
+    if not os.path.isfile(weights):
+        raise WeightsError(f"There is no weights file {os.fspath(weights)}.")
+    if not weights.endswith(".safetensors"):
+        raise WeightsError(
+            f"{weights} is not a .safetensors file. Pickled checkpoints (.pt, .pth, .bin) can run code when opened and "
+            f"are never read; convert them with safetensors.torch.save_file."
+        )
     try:
         with open(weights, "rb") as stream:
             return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]

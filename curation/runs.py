@@ -216,7 +216,6 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
     """
     final = runs_folder(partial.workspace) / partial.run_id
     with workspace_errors(partial.folder):
-        shutil.rmtree(partial.checkpoints, ignore_errors=True)
         facts = {
             "schema": SCHEMA,
             "run_id": partial.run_id,
@@ -224,9 +223,10 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
             "arrays": _describe_arrays(partial.folder),
             "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
-        (partial.folder / "lock").unlink(missing_ok=True)
         write_json(partial.folder / "run.json", facts, "run")
         failpoint("run.before_publish")
+        # Only now: until everything is on disk, finished folds may be needed again.
+        shutil.rmtree(partial.checkpoints, ignore_errors=True)
         if not final.exists():
             os.rename(partial.folder, final)
         elif (final / "run.json").exists():
@@ -234,6 +234,8 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
         else:
             raise WorkspaceError(f"{final} is in the way of a new run and is no run. Move it away and run again.")
         failpoint("run.after_publish")
+        # The lock has moved along with its folder, so that nobody could begin in between.
+        (final / "lock").unlink(missing_ok=True)
         sync_folder(final.parent)
     partial.release()
     mark_latest(partial.workspace, partial.run_id)
@@ -243,7 +245,7 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
 def mark_latest(workspace: Path, run_id: str) -> None:
     """Make `run_id` the run that commands without a RUN argument read; skipped where the workspace is read-only."""
     path = runs_folder(workspace) / "latest"
-    if not path.exists() or path.read_text(encoding="utf-8") != run_id:
+    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != run_id:
         try:
             write_atomic(path, lambda stream: stream.write(run_id.encode()), "latest")
         except WorkspaceError:

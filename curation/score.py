@@ -109,6 +109,7 @@ def score(
         progress.message(sentence[0].upper() + sentence[1:] + ".")
     with runs.open_partial(workspace, run_id) as partial:
         inputs, notes = _find_evidence(pixels, version, plan, settings, partial, workspace, clock, progress)
+        notes += _unreadable_class_notes(inputs)
         with clock.stage("issues"):
             issues, skipped = find_issues(inputs, progress=progress)
         with clock.stage("write"):
@@ -210,12 +211,16 @@ def _bare_inputs(pixels: Pixels, version: Ensured, duplicates: Duplicates) -> tu
     class_names = sorted(by_sample["label"].dropna().unique())
     codes = pd.Categorical(by_sample["label"], categories=class_names).codes.astype(np.int64)
     pairs = duplicates.pairs
+    unreadable = pixels.samples[~ok].reset_index(drop=True)
+    theirs = version.annotations.set_index("sample_id")[["annotation_id", "label"]].reindex(unreadable["sample_id"])
+    for column in theirs:
+        unreadable[column] = pd.Series(theirs[column].fillna("").tolist(), dtype="str")
     inputs = Inputs(
         samples=samples,
         annotation_id=np.where(has_label, by_sample["annotation_id"].to_numpy(object), ""),
         labels=codes,
         class_names=class_names,
-        unreadable=pixels.samples[~ok].reset_index(drop=True),
+        unreadable=unreadable,
         duplicate_pairs=pairs.assign(a=position[pairs["a"].to_numpy()], b=position[pairs["b"].to_numpy()]),
         cluster=pd.factorize(duplicates.cluster[readable])[0].astype(np.int64),
     )
@@ -227,8 +232,15 @@ def _samples_table(pixels: Pixels, inputs: Inputs) -> pd.DataFrame:
     names = np.asarray([*inputs.class_names, ""], dtype=object)
     readable = inputs.samples.assign(given_label=pd.Series(names[inputs.labels], dtype="str"), cluster=inputs.cluster)
     readable["fold"] = -1 if inputs.fold is None else inputs.fold
-    unreadable = inputs.unreadable.assign(given_label="", cluster=-1, fold=-1)
+    unreadable = inputs.unreadable.rename(columns={"label": "given_label"}).drop(columns="annotation_id")
+    unreadable = unreadable.assign(cluster=-1, fold=-1)
     return pd.concat([readable, unreadable], ignore_index=True) if len(unreadable) else readable
+
+
+def _unreadable_class_notes(inputs: Inputs) -> list[str]:
+    lost = sorted(set(inputs.unreadable["label"]) - {"", *inputs.class_names})
+    named = ", ".join(repr(name) for name in lost[:5]) + " ..." * (len(lost) > 5)
+    return [f"{len(lost)} classes have no picture that can be read: {named}."] if lost else []
 
 
 def _fold_notes(inputs: Inputs, n_folds: int, asked: int) -> list[str]:

@@ -72,6 +72,12 @@ def test_a_missing_weights_file_is_named(tmp_path):
         choose_plan("probe", weights=str(tmp_path / "nowhere.safetensors"), device="cpu")
 
 
+def test_a_pickle_is_refused_before_anything_is_decoded(tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    with pytest.raises(WeightsError, match="never read"):
+        choose_plan("probe", weights=str(tmp_path / "weights.pt"), device="cpu")
+
+
 def test_small_sets_are_passed_over_more_often():
     few, many = (choose_plan("compact", device="cpu", n_samples=n).epochs for n in (500, 50_000))
     assert few > many

@@ -314,3 +314,19 @@ def test_a_read_only_workspace_is_named_with_a_way_out(tmp_path: Path) -> None:
 def test_run_json_is_plain_json(tmp_path: Path) -> None:
     text = (write_run(tmp_path, score=np.inf) / "run.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["score"] is None
+
+
+def test_nobody_can_begin_a_run_that_is_just_being_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def intrude(name: str) -> None:
+        if name == "run.before_publish":
+            with pytest.raises(WorkspaceError, match="Another process"):
+                runs.open_partial(tmp_path, "digits-1")
+            tried.append(name)
+
+    monkeypatch.setattr(runs, "failpoint", intrude)
+    with runs.open_partial(tmp_path, "digits-1") as partial:
+        final = runs.finish(partial, {})
+    assert tried
+    assert not (final / "lock").exists()

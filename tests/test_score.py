@@ -98,7 +98,27 @@ def test_broken_files_are_reported_and_the_rest_is_scored(source, tmp_path):
     assert len(unreadable) == 2
     assert unreadable["is_issue"].all()
     assert run.info["unreadable"] == 2
+    assert (unreadable["given_label"] == "tall").all()
+    assert (unreadable["annotation_id"] != "").all()
+    assert set(run.samples().query("status == 'unreadable'")["given_label"]) == {"tall"}
     assert (run.issues()["issue"] == "label_error").sum() == 18
+
+
+def test_a_class_without_a_readable_picture_is_named(source, tmp_path):
+    (source / "lost").mkdir()
+    (source / "lost" / "empty.png").write_bytes(b"")
+    run = score(source, QUICK, tmp_path / "ws")
+    assert any("'lost'" in note for note in run.info["notes"])
+
+
+def test_an_empty_source_is_not_the_current_folder(tmp_path):
+    with pytest.raises(SourceError, match="SOURCE is empty"):
+        score("", QUICK, tmp_path / "ws")
+
+
+def test_a_source_that_cannot_exist_is_the_users_mistake(tmp_path):
+    with pytest.raises(SourceError, match="cannot be reached"):
+        score("x" * 5000, QUICK, tmp_path / "ws")
 
 
 def test_a_copy_under_another_label_ranks_first(source, tmp_path):

@@ -51,14 +51,14 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     "--seed",
     group=MODEL,
     default=0,
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**62),
     metavar="N",
     help="Decides all that is random (0).",
 )
 @option("--device", group=MODEL, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute.")
 @option("--no-flip", group=MODEL, is_flag=True, help="Never mirror pictures: for text, digits, left and right.")
 @option("--epochs", group=MODEL, type=click.IntRange(1, 10_000), metavar="N", help="Passes over the data (by size).")
-@option("--size", "size_px", group=MODEL, type=click.IntRange(8, 1024), metavar="PX", help="Side of the pictures.")
+@option("--size", "size_px", group=MODEL, type=click.IntRange(16, 1024), metavar="PX", help="Side of the pictures.")
 @option("--name", group=COMMON, metavar="DATASET", help="Name of the data set (default: that of SOURCE).")
 @common
 def command(

@@ -23,7 +23,7 @@ HOW_MODES_WORK = {
 LISTED_REASONS = 3
 LISTED_PAIRS = 5
 LISTED_LABELS = 10
-LISTED_NOTES = 6
+LISTED_NOTES = 12
 
 
 def print_summary(run: Run, console: Console) -> None:
@@ -52,22 +52,23 @@ def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None
     console.print(Text(shown(info["dataset"]), style="bold"), Text(": " + ", ".join(filter(None, facts))), sep="")
     for note in (info.get("notes") or [])[:LISTED_NOTES]:
         _indented(console, visible(str(note), 500))
+    hidden = len(info.get("notes") or []) - LISTED_NOTES
+    if hidden > 0:
+        _indented(console, f"and {hidden} more notes: curate report", "dim")
     broken = samples[samples["status"] != "ok"]
-    _reasons("could not be read", broken, console)
+    _reasons("could not be read", broken, console, "curate issues --issue unreadable")
     rejected = pd.DataFrame(info.get("rejected") or [])
-    _reasons("left out", rejected, console)
+    _reasons("left out", rejected, console, "curate report")
 
 
-def _reasons(what: str, files: pd.DataFrame, console: Console) -> None:
+def _reasons(what: str, files: pd.DataFrame, console: Console, rest: str) -> None:
     if files.empty:
         return
     console.print(Text(f"  {len(files):,} {what}:", style="red"))
     for path, reason in zip(files["path"][:LISTED_REASONS], files["reason"][:LISTED_REASONS], strict=True):
         console.print(Text(f"    {shown_path(path, 40)}: {shown(reason, 100)}"))
     if len(files) > LISTED_REASONS:
-        console.print(
-            Text(f"    and {len(files) - LISTED_REASONS:,} more: curate issues --issue unreadable", style="dim")
-        )
+        console.print(Text(f"    and {len(files) - LISTED_REASONS:,} more: {rest}", style="dim"))
 
 
 def _model(info: dict[str, Any], console: Console) -> None:

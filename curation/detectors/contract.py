@@ -26,7 +26,7 @@ class Inputs:
     annotation_id : (N,) str, "" where a sample has no label
     labels : (N,) int64 class ids, -1 where a sample has no label
     class_names : K class names; class id k is class_names[k]
-    unreadable : SAMPLE_COLUMNS rows of the files that could not be read, with `reason`
+    unreadable : SAMPLE_COLUMNS rows of the files that could not be read, with `reason`, `annotation_id` and `label`
     duplicate_pairs : verified pairs, see curation.duplicates; columns a, b (row numbers), kind, distance, ...
     cluster : (N,) int64, duplicate cluster of each sample; a sample without duplicates has a cluster of its own
     pred_probs : (N, K) out-of-fold probabilities, possibly a memory map: read it in blocks, or use `statistics`

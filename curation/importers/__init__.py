@@ -83,8 +83,14 @@ def recognise(source: str | Path, options: ImportOptions = ImportOptions()) -> t
         return "torchvision", "the source names a torchvision data set"
     if "\0" in text:
         raise SourceError(f"{shown(text)} is not a path.")
+    if not text.strip():
+        raise SourceError("SOURCE is empty; name a folder, a table or an array file.")
     path = Path(text)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # no right to look, or a name longer than any file's
+        raise SourceError(f"{shown(text, limit=300)} cannot be reached: {error.strerror}.") from error
+    if not there:
         known = (
             f" For the torchvision data set, write {torchvision_set.PREFIX}{text}."
             if text in torchvision_set.names()
