@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from curation.errors import SettingsError, WeightsError
+from curation.plan import check_weights_file
 
 # First feature map of the compact network, whatever the size of the picture: bigger pictures get bigger patches, so
 # that a 96 px photo costs what a 32 px one does.
@@ -135,7 +137,8 @@ def load_backbone(name: str, weights: str) -> nn.Module:
     return model
 
 
-def _unseeded(build):  # type: ignore[no-untyped-def]
+def _unseeded(build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` makes, its random weights the same whenever it is called."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build()
@@ -145,13 +148,7 @@ def _load_safetensors(model: nn.Module, name: str, file: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not file.is_file():
-        raise WeightsError(f"There is no weights file {file}.")
-    if file.suffix != ".safetensors":
-        raise WeightsError(
-            f"{file} is not a .safetensors file. Pickled checkpoints (.pt, .pth, .bin) can run code when opened "
-            f"and are never read; convert them with safetensors.torch.save_file."
-        )
+    check_weights_file(file)
     try:
         state = load_file(os.fspath(file))
     except (SafetensorError, OSError, ValueError) as error:

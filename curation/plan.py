@@ -225,15 +225,25 @@ def _file_hash(weights: str) -> str:
         return ""
     import hashlib
 
-    if not os.path.isfile(weights):
-        raise WeightsError(f"There is no weights file {os.fspath(weights)}.")
-    if not weights.endswith(".safetensors"):
-        raise WeightsError(
-            f"{weights} is not a .safetensors file. Pickled checkpoints (.pt, .pth, .bin) can run code when opened and "
-            f"are never read; convert them with safetensors.torch.save_file."
-        )
+    check_weights_file(Path(weights))
     try:
         with open(weights, "rb") as stream:
             return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
     except OSError as error:
         raise WeightsError(f"The weights file {os.fspath(weights)} cannot be read: {error.strerror}.") from error
+
+
+def check_weights_file(file: Path) -> None:
+    """Refuse what is not a file of tensors, by its name alone, before anything is decoded or opened.
+
+    Raises
+    ------
+    WeightsError : no such file, or not a `.safetensors` one.
+    """
+    if not file.is_file():
+        raise WeightsError(f"There is no weights file {file}.")
+    if file.suffix != ".safetensors":
+        raise WeightsError(
+            f"{file} is not a .safetensors file. Pickled checkpoints (.pt, .pth, .bin) can run code when opened "
+            f"and are never read; convert them with safetensors.torch.save_file."
+        )

@@ -133,19 +133,6 @@ class Partial:
         path = self.folder / f"{name}.npy"
         write_atomic(path, lambda stream: np.lib.format.write_array(stream, array, allow_pickle=False), f"run.{name}")
 
-    def create_array(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        """`<name>.npy` as a writable memory map of zeros, for arrays that must not be held in memory.
-
-        Its disk space is reserved at once, because a full disk would otherwise kill the process in the middle of an
-        assignment (SIGBUS) instead of raising. Not atomic: fill it in the same process, or write it again after a kill.
-        """
-        path = self.folder / f"{name}.npy"
-        with workspace_errors(path):
-            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-            with path.open("r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
-            return array
-
     def release(self) -> None:
         """Let other processes score this run; harmless after `finish`."""
         self._lock.close()

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from curation import files, runs
+from curation.arrays import create_array
 from curation.errors import NotFoundError, WorkspaceError
 from curation.records import empty_annotations, empty_samples
 
@@ -111,11 +112,11 @@ def test_an_array_that_was_not_kept_is_named_with_those_that_were(tmp_path: Path
 
 def test_a_large_array_is_filled_through_a_memory_map(tmp_path: Path) -> None:
     with runs.open_partial(tmp_path, "a-0") as partial:
-        array = partial.create_array("pred_probs", (5, 3), "float16")
+        array = create_array(partial.folder / "pred_probs.npy", (5, 3))
         array[2] = 0.25
         runs.finish(partial, {})
     stored = runs.read_run(tmp_path).array("pred_probs")
-    assert stored.dtype == np.float16
+    assert stored.dtype == np.float32
     assert stored.tolist() == [[0] * 3, [0] * 3, [0.25] * 3, [0] * 3, [0] * 3]
 
 
@@ -124,8 +125,8 @@ def test_a_full_disk_is_noticed_when_a_memory_map_is_made(tmp_path: Path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with runs.open_partial(tmp_path, "a-0") as partial, pytest.raises(WorkspaceError, match="No space left"):
-        partial.create_array("pred_probs", (5, 3), "float32")
+    with pytest.raises(WorkspaceError, match="No space left"):
+        create_array(tmp_path / "pred_probs.npy", (5, 3))
 
 
 def test_the_latest_run_is_the_one_scored_last_even_when_it_was_a_cache_hit(tmp_path: Path) -> None:

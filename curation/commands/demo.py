@@ -42,7 +42,7 @@ def print_comparison(result: dict[str, Any], console: Any) -> None:
     from curation.terminal import table
 
     console.print()
-    drawn = table("Planted faults", ">Planted", ">Found", ">Recall", ">Flagged", ">Right", ">Precision")
+    drawn = table("Fault", ">Planted", ">Found", ">Recall", ">Flagged", ">Right", ">Precision")
     for row in result["comparison"]:
         recall, precision = (("-" if row[name] is None else percent(row[name])) for name in ("recall", "precision"))
         counts = [f"{row[name]:,}" for name in ("planted", "found", "flagged", "right")]
