@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -220,6 +220,7 @@ def ensure_first(
         except WorkspaceError:
             if not versions(folder):  # else another process was first, which is as good
                 raise
+    _remove_late_leftovers(folder)
     version = versions(folder)[-1]
     if canonical_hash(build_rows(samples, annotations)) == read_header(folder, version)["hash"]:
         return Ensured(version, False, samples, annotations)
@@ -377,6 +378,14 @@ def _remove_leftovers(folder: Path) -> None:
     """Temporary files of publishers that were killed; we hold the lock, so nobody else is writing."""
     for file in folder.glob(".*.tmp"):
         file.unlink(missing_ok=True)
+
+
+def _remove_late_leftovers(folder: Path) -> None:
+    """What a publisher left that was killed when its version existed already; nothing where we may not write."""
+    if any(folder.glob(".*.tmp")):
+        with suppress(OSError, WorkspaceError), _lock(folder) as locked:
+            if locked:
+                _remove_leftovers(folder)
 
 
 def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
