@@ -18,7 +18,7 @@ from PIL import Image
 from curation import cli, issue_files, runs
 from curation.commands.options import GroupedOption
 from curation.detectors import DETECTORS
-from tests.test_report import make_run
+from tests.building import make_run
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = [
