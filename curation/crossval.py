@@ -13,9 +13,9 @@ from torch import nn
 
 from curation.arrays import create_array, open_array
 from curation.files import write_atomic
+from curation.folds import CrossValidation
 from curation.model import CompactNet, TorchvisionNet, load_backbone
 from curation.plan import Plan
-from curation.progress import SILENT, Progress
 from curation.train import Batches, Margins, TrainConfig, channel_statistics, fit, predict
 
 EMBEDDING_SIZE = 256
@@ -40,41 +40,25 @@ class OutOfFold:
     temperature: float
 
 
-def out_of_fold(
-    pixels: np.ndarray,
-    labels: np.ndarray,
-    fold: np.ndarray,
-    n_classes: int,
-    plan: Plan,
-    seed: int,
-    checkpoints: Path,
-    progress: Progress = SILENT,
-) -> OutOfFold:
+def out_of_fold(cv: CrossValidation) -> OutOfFold:
     """Train one network per fold and let it judge the samples held out.
-
-    Parameters
-    ----------
-    pixels : (N, S, S, 3) uint8
-    labels : (N,) int64 class ids 0..n_classes-1, -1 = no label: judged, never trained on
-    fold : (N,) int64
-    checkpoints : folder of this very run; each finished fold is kept there, and read instead of trained again
 
     Raises
     ------
     SettingsError, WeightsError, WorkspaceError
     """
-    if plan.mode == "probe":
+    if cv.plan.mode == "probe":
         from curation.probe import train_heads
 
-        logits, margin, embeddings = train_heads(pixels, labels, fold, n_classes, plan, seed, checkpoints, progress)
+        logits, margin, embeddings = train_heads(cv)
     else:
-        logits, margin, embeddings = _train_networks(pixels, labels, fold, n_classes, plan, seed, checkpoints, progress)
-    temperature = fit_temperature(logits, labels)
-    pred_probs = create_array(checkpoints / "pred_probs.npy", logits.shape)
+        logits, margin, embeddings = _train_networks(cv)
+    temperature = fit_temperature(logits, cv.labels)
+    pred_probs = create_array(cv.checkpoints / "pred_probs.npy", logits.shape)
     for start in range(0, len(logits), 65536):
         block = slice(start, start + 65536)
         pred_probs[block] = softmax(np.asarray(logits[block]) / temperature)
-    judged = known_when_judged(labels, fold, n_classes)
+    judged = known_when_judged(cv.labels, cv.fold, cv.n_classes)
     return OutOfFold(pred_probs, margin, judged, embeddings, temperature)
 
 
@@ -117,39 +101,28 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, sample: int = 50_000
     return float(np.exp(best.x))
 
 
-def _train_networks(
-    pixels: np.ndarray,
-    labels: np.ndarray,
-    fold: np.ndarray,
-    n_classes: int,
-    plan: Plan,
-    seed: int,
-    checkpoints: Path,
-    progress: Progress,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _train_networks(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One network per fold; gives the logits (N, K) of held-out samples, mean margins (N,) and embeddings (N, D)."""
-    device = torch.device(plan.device)
-    margins = Margins.empty(len(labels))
+    device, epochs = torch.device(cv.plan.device), cv.plan.epochs
+    margins = Margins.empty(len(cv.labels))
     features: list[np.ndarray] = []
     # The logits of a million pictures and a thousand classes fill the memory: they live on disk, and a fold's
     # checkpoint is written after its part of them has reached it.
-    logits = open_array(checkpoints / "logits.npy", (len(labels), n_classes))
-    key = _content_key(pixels, labels, fold, plan, seed)
-    folds = np.unique(fold)
-    trained_on = [np.flatnonzero((fold != f) & (labels >= 0)) for f in folds]
+    logits = open_array(cv.checkpoints / "logits.npy", (len(cv.labels), cv.n_classes))
+    key = _content_key(cv)
+    folds = np.unique(cv.fold)
+    trained_on = [np.flatnonzero((cv.fold != f) & (cv.labels >= 0)) for f in folds]
     batches: Batches | None = None
-    with progress.stage("Training", plan.epochs * sum(map(len, trained_on))) as advance:
+    with cv.progress.stage("Training", epochs * sum(map(len, trained_on))) as advance:
         for f, rows in zip(folds, trained_on, strict=True):
-            file = checkpoints / f"fold-{f}.safetensors"
+            file = cv.checkpoints / f"fold-{f}.safetensors"
             done = _read_fold(file, key)
             if done is not None:
-                advance(plan.epochs * len(rows))
+                advance(epochs * len(rows))
             else:
-                batches = batches or Batches(pixels, device, progress.message)
-                held_out = np.flatnonzero(fold == f)
-                logits[held_out], done = _train_fold(
-                    batches, pixels, labels, rows, held_out, n_classes, plan, seed + int(f), advance, progress.message
-                )
+                batches = batches or Batches(cv.pixels, device, cv.progress.message)
+                held_out = np.flatnonzero(cv.fold == f)
+                logits[held_out], done = _train_fold(cv, batches, rows, held_out, cv.seed + int(f), advance)
                 logits.flush()
                 _write_fold(file, key, done)
             margins.total += done["margin_total"]
@@ -159,26 +132,23 @@ def _train_networks(
 
 
 def _train_fold(
+    cv: CrossValidation,
     batches: Batches,
-    pixels: np.ndarray,
-    labels: np.ndarray,
     rows: np.ndarray,
     held_out: np.ndarray,
-    n_classes: int,
-    plan: Plan,
     seed: int,
     advance: Callable[[int], None],
-    say: Callable[[str], None],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Train one network on `rows`; its logits for `held_out`, and its margins and features of every sample."""
-    mean, std = (x.to(batches.device) for x in channel_statistics(pixels, rows))
-    net = build_network(plan, n_classes, seed, pixels, rows, mean, std).to(batches.device)
-    margins = Margins.empty(len(labels))
-    fit(net, batches, labels, rows, mean, std, training_config(plan), seed, margins, advance, say)
+    plan, say = cv.plan, cv.progress.message
+    mean, std = (x.to(batches.device) for x in channel_statistics(cv.pixels, rows))
+    net = build_network(plan, cv.n_classes, seed, cv.pixels, rows, mean, std).to(batches.device)
+    margins = Margins.empty(len(cv.labels))
+    fit(net, batches, cv.labels, rows, mean, std, training_config(plan), seed, margins, advance, say)
     # Shifted views steady small pictures; for big ones they cost more than they bring.
     shift = 1 if plan.mode == "compact" else 0
     logits, _ = predict(net, batches, held_out, mean, std, plan.flip, say, shift_px=shift)
-    _, features = predict(net, batches, np.arange(len(labels)), mean, std, False, say)
+    _, features = predict(net, batches, np.arange(len(cv.labels)), mean, std, False, say)
     return logits, {
         # Of mean length one: features of different networks get the same weight, and float16 cannot overflow.
         "features": (features / max(float(np.linalg.norm(features, axis=1).mean()), 1e-6)).astype(np.float16),
@@ -242,11 +212,11 @@ def _common_space(features: list[np.ndarray]) -> np.ndarray:
     return side_by_side @ projection
 
 
-def _content_key(pixels: np.ndarray, labels: np.ndarray, fold: np.ndarray, plan: Plan, seed: int) -> str:
+def _content_key(cv: CrossValidation) -> str:
     """What a fold's checkpoint belongs to; one from other data, settings or seeds is not read."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr((pixels.shape, plan, TrainConfig, seed)).encode())
-    for array in (labels, fold, pixels[:: max(1, len(pixels) // 256)]):
+    digest.update(repr((cv.pixels.shape, cv.plan, TrainConfig, cv.seed)).encode())
+    for array in (cv.labels, cv.fold, cv.pixels[:: max(1, len(cv.pixels) // 256)]):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

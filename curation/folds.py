@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from curation.errors import SettingsError
+from curation.plan import Plan
+from curation.progress import SILENT, Progress
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """A data set with its folds, and how to train on them: what every mode of cross-validation starts from.
+
+    pixels : (N, S, S, 3) uint8
+    labels : (N,) int64 class ids 0..n_classes-1, -1 = no label: judged, never trained on
+    fold : (N,) int64, in which fold each sample is held out
+    seed : decides every random number
+    checkpoints : folder of this very run; what is finished is kept there, and read instead of computed again
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    fold: np.ndarray
+    n_classes: int
+    plan: Plan
+    seed: int
+    checkpoints: Path
+    progress: Progress = SILENT
 
 
 def combine_groups(*columns: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from curation.arrays import create_array, open_array
+from curation.folds import CrossValidation
 from curation.model import TorchvisionNet, load_backbone, normalise
 from curation.plan import Plan
 from curation.progress import SILENT, Progress
@@ -29,22 +30,10 @@ WARM_UP = 0.1
 ROBUSTNESS = 0.7
 
 
-def train_heads(
-    pixels: np.ndarray,
-    labels: np.ndarray,
-    fold: np.ndarray,
-    n_classes: int,
-    plan: Plan,
-    seed: int,
-    checkpoints: Path,
-    progress: Progress = SILENT,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits (N, K) of the head that did not see the sample, mean training margins (N,), embeddings (N, D).
-
-    Arguments as in crossval.out_of_fold.
-    """
-    views = embed(pixels, plan, checkpoints, progress)
-    logits, margin = fit_heads(views, labels, fold, n_classes, plan, seed, checkpoints, progress)
+def train_heads(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits (N, K) of the head that did not see the sample, mean training margins (N,), embeddings (N, D)."""
+    views = embed(cv.pixels, cv.plan, cv.checkpoints, cv.progress)
+    logits, margin = fit_heads(views, cv)
     return logits, margin, views.mean(axis=1)
 
 
@@ -111,24 +100,16 @@ def _dtype(net: nn.Module) -> torch.dtype:
     return next(net.parameters()).dtype
 
 
-def fit_heads(
-    views: np.ndarray,
-    labels: np.ndarray,
-    fold: np.ndarray,
-    n_classes: int,
-    plan: Plan,
-    seed: int,
-    checkpoints: Path,
-    progress: Progress = SILENT,
-) -> tuple[np.ndarray, np.ndarray]:
+def fit_heads(views: np.ndarray, cv: CrossValidation) -> tuple[np.ndarray, np.ndarray]:
     """Train one linear head per fold, all in one batched product; out-of-fold logits (N, K) and mean margins (N,).
 
     The loss is the generalised cross entropy from the warm-up on, as in train.fit. Each step takes one of the views.
     """
-    device = torch.device(plan.device)
-    generator = torch.Generator().manual_seed(seed)
-    folds = np.unique(fold)
-    head_of = torch.from_numpy(np.searchsorted(folds, fold))
+    labels, epochs, n_classes = cv.labels, cv.plan.epochs, cv.n_classes
+    device = torch.device(cv.plan.device)
+    generator = torch.Generator().manual_seed(cv.seed)
+    folds = np.unique(cv.fold)
+    head_of = torch.from_numpy(np.searchsorted(folds, cv.fold))
     scale = EMBEDDING_LENGTH / max(float(np.linalg.norm(views[:4096, 0], axis=1).mean()), 1e-6)
     weight = torch.zeros(views.shape[2], len(folds), n_classes, device=device, requires_grad=True)
     bias = torch.zeros(len(folds), 1, n_classes, device=device, requires_grad=True)
@@ -136,10 +117,10 @@ def fit_heads(
     margins = Margins.empty(len(labels))
     rows = torch.from_numpy(np.flatnonzero(labels >= 0))
     given = torch.from_numpy(labels)
-    with progress.stage("Training heads", plan.epochs * len(rows)) as advance:
-        for epoch in range(plan.epochs):
-            optimizer.param_groups[0]["lr"] = HEAD_LR * (1 - epoch / plan.epochs)
-            warm = epoch >= WARM_UP * plan.epochs
+    with cv.progress.stage("Training heads", epochs * len(rows)) as advance:
+        for epoch in range(epochs):
+            optimizer.param_groups[0]["lr"] = HEAD_LR * (1 - epoch / epochs)
+            warm = epoch >= WARM_UP * epochs
             for batch in rows[torch.randperm(len(rows), generator=generator)].split(HEAD_BATCH):
                 x = torch.from_numpy(views[batch.numpy(), epoch % views.shape[1]] * scale).to(device)
                 target = given[batch].to(device)
@@ -156,7 +137,7 @@ def fit_heads(
                     mean = torch.where(learns, margin, 0).sum(0) / learns.sum(0)
                     margins.add(batch.numpy(), mean.cpu().double().numpy())
                 advance(len(batch))
-    logits_out = create_array(checkpoints / "logits.npy", (len(labels), n_classes))
+    logits_out = create_array(cv.checkpoints / "logits.npy", (len(labels), n_classes))
     with torch.inference_mode():
         for part in torch.arange(len(labels)).split(4096):
             x = torch.from_numpy(views[part.numpy()].mean(axis=1) * scale).to(device)

@@ -24,7 +24,7 @@ from curation.detectors import find_issues
 from curation.detectors.contract import Inputs
 from curation.duplicates import Duplicates, find_duplicates
 from curation.errors import SettingsError
-from curation.folds import assign_folds, combine_groups
+from curation.folds import CrossValidation, assign_folds, combine_groups
 from curation.health import health
 from curation.importers import ImportOptions, load
 from curation.manifest import Ensured, ensure_first, manifest_folder
@@ -181,7 +181,9 @@ def _find_evidence(
 
     with clock.stage("train"):
         images = pixels.gather(readable)
-        judged = out_of_fold(images, inputs.labels, fold, n_classes, plan, settings.seed, partial.checkpoints, progress)
+        judged = out_of_fold(
+            CrossValidation(images, inputs.labels, fold, n_classes, plan, settings.seed, partial.checkpoints, progress)
+        )
     with clock.stage("neighbours"):
         neighbours, distances = nearest(judged.embeddings, NEIGHBOURS, inputs.cluster, progress)
     statistics = statistics_from_probs(judged.pred_probs, inputs.labels, judged.margin, judged.judged)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from curation.crossval import fit_temperature, known_when_judged, out_of_fold, softmax
-from curation.folds import assign_folds
+from curation.folds import CrossValidation, assign_folds
 from curation.model import load_backbone
 from curation.plan import choose_plan
 from tests.test_train import _pictures
@@ -19,6 +19,10 @@ from tests.test_train import _pictures
 
 def _compact(epochs=3):
     return choose_plan("compact", device="cpu", flip=False, epochs=epochs, size_px=16)
+
+
+def _cross_validate(*data):
+    return out_of_fold(CrossValidation(*data))
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def small():
 
 def test_out_of_fold_probabilities_know_the_classes(small, tmp_path):
     pixels, labels, fold = small
-    result = out_of_fold(pixels, labels, fold, 2, _compact(8), 0, tmp_path)
+    result = _cross_validate(pixels, labels, fold, 2, _compact(8), 0, tmp_path)
     assert result.pred_probs.shape == (60, 2)
     assert np.allclose(result.pred_probs.sum(1), 1, atol=1e-5)
     assert (result.pred_probs.argmax(1) == labels).mean() > 0.9
@@ -41,8 +45,8 @@ def test_a_label_never_reaches_the_network_that_judges_it(small, tmp_path):
     pixels, labels, fold = small
     changed = labels.copy()
     changed[fold == 1] = 1 - changed[fold == 1]
-    before = out_of_fold(pixels, labels, fold, 2, _compact(), 0, _new(tmp_path / "a"))
-    after = out_of_fold(pixels, changed, fold, 2, _compact(), 0, _new(tmp_path / "b"))
+    before = _cross_validate(pixels, labels, fold, 2, _compact(), 0, _new(tmp_path / "a"))
+    after = _cross_validate(pixels, changed, fold, 2, _compact(), 0, _new(tmp_path / "b"))
     logit = lambda r: np.log(r.pred_probs[fold == 1]) * r.temperature  # noqa: E731
     difference = [np.diff(logit(r), axis=1) for r in (before, after)]
     assert np.allclose(*difference, atol=1e-3)
@@ -57,7 +61,7 @@ def test_unlabelled_samples_are_judged_but_teach_nothing(small, tmp_path):
     pixels, labels, fold = small
     labels = labels.copy()
     labels[:6] = -1
-    result = out_of_fold(pixels, labels, fold, 2, _compact(8), 0, tmp_path)
+    result = _cross_validate(pixels, labels, fold, 2, _compact(8), 0, tmp_path)
     assert np.isnan(result.margin[:6]).all()
     assert np.isfinite(result.margin[6:]).all()
     assert not result.judged[:6].any()
@@ -66,9 +70,9 @@ def test_unlabelled_samples_are_judged_but_teach_nothing(small, tmp_path):
 
 def test_a_finished_fold_is_not_trained_again(small, tmp_path, monkeypatch):
     pixels, labels, fold = small
-    first = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+    first = _cross_validate(pixels, labels, fold, 2, _compact(), 0, tmp_path)
     monkeypatch.setattr("curation.crossval.fit", lambda *_: pytest.fail("trained again"))
-    second = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+    second = _cross_validate(pixels, labels, fold, 2, _compact(), 0, tmp_path)
     assert np.array_equal(first.pred_probs, second.pred_probs)
     assert np.array_equal(first.margin, second.margin)
 
@@ -76,15 +80,15 @@ def test_a_finished_fold_is_not_trained_again(small, tmp_path, monkeypatch):
 @pytest.mark.parametrize("damage", ["truncate", "foreign", "other_seed"])
 def test_a_checkpoint_that_is_not_ours_is_trained_anew(small, tmp_path, damage):
     pixels, labels, fold = small
-    first = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+    first = _cross_validate(pixels, labels, fold, 2, _compact(), 0, tmp_path)
     file = tmp_path / "fold-1.safetensors"
     if damage == "truncate":
         file.write_bytes(file.read_bytes()[:-100])
     elif damage == "foreign":
         save_file({"x": torch.zeros(1)}, file)
     else:
-        out_of_fold(pixels, labels, fold, 2, _compact(), 7, tmp_path)
-    again = out_of_fold(pixels, labels, fold, 2, _compact(), 0, tmp_path)
+        _cross_validate(pixels, labels, fold, 2, _compact(), 7, tmp_path)
+    again = _cross_validate(pixels, labels, fold, 2, _compact(), 0, tmp_path)
     assert np.array_equal(first.pred_probs, again.pred_probs)
 
 
@@ -92,14 +96,13 @@ KILLED = """
 import sys, numpy as np
 from pathlib import Path
 from curation.files import set_failpoints
-from curation.crossval import out_of_fold
-from tests.test_crossval import _compact
+from tests.test_crossval import _compact, _cross_validate
 from tests.test_train import _pictures
 from curation.folds import assign_folds
 set_failpoints(sys.argv[2])
 pixels, labels = _pictures(60)
 fold = assign_folds(labels, np.arange(60), 3, seed=0)
-result = out_of_fold(pixels, labels, fold, 2, _compact(), 0, Path(sys.argv[1]))
+result = _cross_validate(pixels, labels, fold, 2, _compact(), 0, Path(sys.argv[1]))
 np.save(sys.argv[1] + "/result.npy", result.pred_probs)
 """
 
@@ -107,7 +110,7 @@ np.save(sys.argv[1] + "/result.npy", result.pred_probs)
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["fold.before_write:kill:2", "fold.before_rename:kill:2", "fold.after_rename:kill:2"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(small, tmp_path, point):
-    whole = out_of_fold(*small, 2, _compact(), 0, _new(tmp_path / "whole"))
+    whole = _cross_validate(*small, 2, _compact(), 0, _new(tmp_path / "whole"))
     killed = _new(tmp_path / "killed")
     run = [sys.executable, "-c", KILLED, os.fspath(killed)]
     assert subprocess.run([*run, point], check=False).returncode == -signal.SIGKILL
@@ -123,12 +126,12 @@ def test_a_full_disk_is_a_clear_error(small, tmp_path):
     set_failpoints("fold.before_write:enospc:1")
     try:
         with pytest.raises(WorkspaceError, match="Free some space"):
-            out_of_fold(*small, 2, _compact(1), 0, tmp_path)
+            _cross_validate(*small, 2, _compact(1), 0, tmp_path)
     finally:
         set_failpoints("")
 
 
-def test_the_probe_embeds_once_and_judges_out_of_fold(small, tmp_path):
+def test_the_probe_embeds_once_and_judges__cross_validate(small, tmp_path):
     pixels, labels, fold = small
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -138,12 +141,12 @@ def test_the_probe_embeds_once_and_judges_out_of_fold(small, tmp_path):
         "probe", "mobilenet_v3_small", str(tmp_path / "w.safetensors"), device="cpu", flip=False, size_px=64
     )
     big = pixels.repeat(4, axis=1).repeat(4, axis=2)
-    first = out_of_fold(big, labels, fold, 2, plan, 0, _new(tmp_path / "a"))
+    first = _cross_validate(big, labels, fold, 2, plan, 0, _new(tmp_path / "a"))
     assert first.embeddings.shape[0] == 60
     assert np.isfinite(first.margin).all()
     changed = labels.copy()
     changed[fold == 1] = 1 - changed[fold == 1]
-    second = out_of_fold(big, changed, fold, 2, plan, 0, _new(tmp_path / "b"))
+    second = _cross_validate(big, changed, fold, 2, plan, 0, _new(tmp_path / "b"))
     order = [np.argsort(r.pred_probs[fold == 1][:, 0]) for r in (first, second)]
     assert np.array_equal(*order)
 
@@ -151,7 +154,7 @@ def test_the_probe_embeds_once_and_judges_out_of_fold(small, tmp_path):
 def test_finetune_runs_on_a_cpu(small, tmp_path):
     plan = choose_plan("finetune", "mobilenet_v3_small", "none", device="cpu", flip=False, size_px=32, epochs=1)
     pixels = small[0].repeat(2, axis=1).repeat(2, axis=2)
-    result = out_of_fold(pixels, *small[1:], 2, plan, 0, tmp_path)
+    result = _cross_validate(pixels, *small[1:], 2, plan, 0, tmp_path)
     assert np.isfinite(result.pred_probs).all()
     assert result.embeddings.shape[0] == 60
 
