@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import json
 import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,32 +46,82 @@ def failpoint(name: str) -> None:
 def write_atomic(path: Path, write: Callable[[BinaryIO], object], name: str = "file") -> None:
     """Write a file through a temporary name in the same folder, fsync, rename, fsync of the folder.
 
+    What a killed process left of an earlier try to write this file is removed on the way.
+
     `name` is the prefix of the fault-injection points `<name>.before_write`, `.before_rename`, `.after_rename`.
 
     Raises
     ------
-    WorkspaceError : the folder cannot be written or the disk is full; the old file, if any, is untouched.
+    WorkspaceError : the folder cannot be written, the disk is full, or the name is taken by a folder, pipe or device;
+        the old file, if any, is untouched.
     """
     temporary = None
     try:
         with workspace_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _refuse_special(path)
+            remove_leftovers(path)
             failpoint(f"{name}.before_write")
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+            handle, temporary = _open_temporary(path)
             with os.fdopen(handle, "wb") as stream:
                 write(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            # mkstemp makes private files; a team shares manifests and runs through ordinary permissions.
-            os.chmod(temporary, 0o666 & ~_umask())
-            failpoint(f"{name}.before_rename")
-            os.replace(temporary, path)
-            temporary = None
+                # mkstemp makes private files; a team shares manifests and runs through ordinary permissions.
+                os.chmod(temporary, 0o666 & ~_umask())
+                failpoint(f"{name}.before_rename")
+                os.replace(temporary, path)
+                temporary = None
             failpoint(f"{name}.after_rename")
             sync_folder(path.parent)
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `write_atomic` for `path` whose process was killed; none where that is refused."""
+    for file in path.parent.glob(glob.escape(_temporary_prefix(path)) + "*.tmp"):
+        if is_abandoned(file):
+            with suppress(OSError):
+                file.unlink()
+
+
+def is_abandoned(temporary: Path) -> bool:
+    """Whether no process is writing a temporary file: its writer holds a lock on it, which dies with the process."""
+    try:
+        handle = os.open(temporary, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:  # held, or a file system without locks
+        return False
+    finally:
+        os.close(handle)
+
+
+def _refuse_special(path: Path) -> None:
+    """A rename onto /dev/null or /dev/stdout, where we may, would take it away from the whole machine."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise WorkspaceError(f"{path} is a folder, a pipe or a device: choose the name of an ordinary file.")
+
+
+def _open_temporary(path: Path) -> tuple[int, str]:
+    """A locked, empty temporary file for `path`: its descriptor and name."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=_temporary_prefix(path), suffix=".tmp", dir=path.parent)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(temporary):  # else it was taken for a leftover in the instant before the lock
+            return handle, temporary
+        os.close(handle)
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name[:50]}."  # up to 200 bytes of the 255 that a name can have
 
 
 @contextmanager
