@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import curation
-from curation import plan, runs
+from curation import plan, run_key, runs
 from curation.errors import CurationError
 
-PACKAGES = (*runs.RESULT_PACKAGES, "pyarrow", "h5py", "safetensors", "click", "rich")
+PACKAGES = (*run_key.RESULT_PACKAGES, "pyarrow", "h5py", "safetensors", "click", "rich")
 LOW_DISK_BYTES = 2 * 2**30
 # What `auto` is asked about: a typical set of small pictures, and one of photos.
 TYPICAL = {"small pictures (32 px)": 32, "photos (500 px)": 500}
@@ -34,12 +34,12 @@ def inspect(workspace: Path) -> dict[str, Any]:
     problems : sentences; empty when all is well. Being offline or without a GPU is no problem.
     """
     problems: list[str] = []
-    packages = runs.package_versions(PACKAGES)
+    packages = run_key.package_versions(PACKAGES)
     missing = [name for name, version in packages.items() if not version]
     problems += [f"The package {name} is not installed: install curate again with pip." for name in missing]
     return {
         "curate": curation.__version__,
-        "code": runs.code_version(),
+        "code": run_key.code_version(),
         "python": platform.python_version(),
         "system": platform.platform(terse=True),
         "packages": packages,

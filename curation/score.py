@@ -33,6 +33,7 @@ from curation.pixels import Pixels, decode, peek_size
 from curation.plan import Plan, choose_plan
 from curation.progress import SILENT, Progress
 from curation.records import Records
+from curation.run_key import code_version, make_run_id, package_versions, run_key
 from curation.statistics import statistics_from_probs
 
 NEIGHBOURS = 10
@@ -99,7 +100,7 @@ def score(
         )
         pixels = replace(pixels, samples=pixels.samples.assign(sample_id=version.samples["sample_id"]))
     decides = {**plan.as_settings(), "folds": settings.folds, "seed": settings.seed}
-    run_id = runs.make_run_id(name, runs.run_key(version.samples, version.annotations, decides))
+    run_id = make_run_id(name, run_key(version.samples, version.annotations, decides))
     done = runs.find_run(workspace, run_id)
     if done is not None:
         progress.message(f"Nothing has changed since run {run_id}; this is its result.")
@@ -133,7 +134,7 @@ def score(
             "issues": issues.loc[issues["is_issue"], "issue"].value_counts().to_dict(),
             "skipped_detectors": skipped,
             "health": health(inputs, issues),
-            "versions": {"curate": runs.code_version(), **runs.package_versions()},
+            "versions": {"curate": code_version(), **package_versions()},
             "hardware": _hardware(plan.device),
             "seconds": clock.seconds,
         }

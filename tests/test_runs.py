@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import files, runs
+from curation import files, run_key, runs
 from curation.arrays import create_array
 from curation.errors import NotFoundError, WorkspaceError
 from curation.records import empty_annotations, empty_samples
@@ -47,40 +47,40 @@ def tables(count: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_the_same_data_and_settings_have_the_same_key_whatever_the_row_order() -> None:
     samples, annotations = tables()
-    key = runs.run_key(samples, annotations, {"seed": 0, "folds": 5})
-    assert key == runs.run_key(samples[::-1], annotations[::-1], {"folds": 5, "seed": 0})
+    key = run_key.run_key(samples, annotations, {"seed": 0, "folds": 5})
+    assert key == run_key.run_key(samples[::-1], annotations[::-1], {"folds": 5, "seed": 0})
 
 
 @pytest.mark.parametrize("column", ["content_hash", "split", "group", "path"])
 def test_any_change_of_a_sample_changes_the_key(column: str) -> None:
     samples, annotations = tables()
-    before = runs.run_key(samples, annotations, {})
+    before = run_key.run_key(samples, annotations, {})
     samples.loc[1, column] = "other"
-    assert runs.run_key(samples, annotations, {}) != before
+    assert run_key.run_key(samples, annotations, {}) != before
 
 
 def test_a_changed_label_or_setting_or_a_removed_sample_changes_the_key() -> None:
     samples, annotations = tables()
-    keys = {runs.run_key(samples, annotations, {"seed": 0}), runs.run_key(samples, annotations, {"seed": 1})}
-    keys.add(runs.run_key(samples[:2], annotations[:2], {"seed": 0}))
+    keys = {run_key.run_key(samples, annotations, {"seed": 0}), run_key.run_key(samples, annotations, {"seed": 1})}
+    keys.add(run_key.run_key(samples[:2], annotations[:2], {"seed": 0}))
     annotations.loc[0, "label"] = "dog"
-    keys.add(runs.run_key(samples, annotations, {"seed": 0}))
+    keys.add(run_key.run_key(samples, annotations, {"seed": 0}))
     assert len(keys) == 4
 
 
 def test_another_version_of_the_code_or_of_a_package_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, annotations = tables()
-    keys = {runs.run_key(samples, annotations, {})}
-    monkeypatch.setattr(runs, "code_version", lambda: "other")
-    keys.add(runs.run_key(samples, annotations, {}))
-    monkeypatch.setattr(runs, "package_versions", lambda names: {"torch": "99"})
-    keys.add(runs.run_key(samples, annotations, {}))
+    keys = {run_key.run_key(samples, annotations, {})}
+    monkeypatch.setattr(run_key, "code_version", lambda: "other")
+    keys.add(run_key.run_key(samples, annotations, {}))
+    monkeypatch.setattr(run_key, "package_versions", lambda names: {"torch": "99"})
+    keys.add(run_key.run_key(samples, annotations, {}))
     assert len(keys) == 3
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/", "..", "", ".hidden", "a\nb", "con:x|y", "ü\u202e猫", "x" * 300])
 def test_a_hostile_dataset_name_becomes_one_plain_path_component(name: str) -> None:
-    run_id = runs.make_run_id(name, "0123456789abcdef")
+    run_id = run_key.make_run_id(name, "0123456789abcdef")
     assert Path(run_id).name == run_id
     assert run_id.isprintable()
     assert len(run_id.encode()) <= 130
