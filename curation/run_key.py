@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ from curation.manifest import dataset_folder_name
 
 # Packages whose version can change a score.
 RESULT_PACKAGES = ("cleanlab", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "torch", "torchvision")
-# Modules and folders that only show or move results: changing one of them does not make a run stale.
-_SHOWING = {"cli.py", "commands", "demo.py", "doctor.py", "explain.py", "progress.py", "report", "terminal.py"}
+# The module whose result a run is: what it does not reach by imports only shows results, or works on with them.
+MAIN_PATH = "curation.score"
 
 
 def run_key(samples: pd.DataFrame, annotations: pd.DataFrame, settings: Mapping[str, Any]) -> str:
@@ -50,14 +52,44 @@ def make_run_id(dataset: str, key: str) -> str:
     return f"{dataset_folder_name(dataset)}-{key[:10]}"
 
 
+@lru_cache
 def code_version() -> str:
-    """The library's version and a hash of its source, without the modules that only show results."""
+    """The library's version and a hash of the source that the main path is made of."""
     digest = hashlib.blake2b(digest_size=8)
-    root = Path(curation.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        if _SHOWING.isdisjoint(path.relative_to(root).parts):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, file in sorted(result_modules().items()):
+        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return f"{curation.__version__}+{digest.hexdigest()}"
+
+
+def result_modules() -> dict[str, Path]:
+    """Name and file of every module of this library that MAIN_PATH imports, wherever and by whatever way."""
+    root = Path(curation.__file__).parent
+    files = {module_name(file, root): file for file in root.rglob("*.py")}
+    reached: set[str] = set()
+    waiting = {MAIN_PATH}
+    while waiting:
+        name = waiting.pop()
+        if name in files and name not in reached:
+            reached.add(name)
+            waiting |= _imported(files[name]) | {name.rpartition(".")[0]}
+    return {name: files[name] for name in reached}
+
+
+def module_name(file: Path, root: Path) -> str:
+    """The name under which a file below the package folder `root` is imported."""
+    parts = file.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(file: Path) -> set[str]:
+    """What a file may import: of `from a import b`, both `a` and `a.b`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
 
 
 def package_versions(names: tuple[str, ...] = RESULT_PACKAGES) -> dict[str, str]:

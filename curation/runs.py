@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from curation.errors import NotFoundError, WorkspaceError
+from curation.errors import NotFoundError, SettingsError, WeightsError, WorkspaceError
 from curation.files import failpoint, sync_folder, workspace_errors, write_atomic, write_json
 from curation.run_key import plain
 
@@ -79,7 +79,10 @@ class Partial:
     def __enter__(self) -> Partial:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # The same command would be refused again, and another one is another run: nobody would ever go on from here.
+        if kind is not None and issubclass(kind, SettingsError | WeightsError) and not self.resumed:
+            shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
 
 
@@ -171,7 +174,7 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
 def mark_latest(workspace: Path, run_id: str) -> None:
     """Make `run_id` the run that commands without a RUN argument read; skipped where the workspace is read-only."""
     path = runs_folder(workspace) / "latest"
-    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != run_id:
+    if _latest(workspace) != run_id:
         try:
             write_atomic(path, lambda stream: stream.write(run_id.encode()), "latest")
         except WorkspaceError:
@@ -267,8 +270,7 @@ def read_run(workspace: Path, run_id: str | None = None) -> Run:
     if not present:
         raise NotFoundError(f"There are no runs in {workspace} yet. Make one with: curate score SOURCE")
     if run_id is None:
-        pointer = runs_folder(workspace) / "latest"
-        latest = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+        latest = _latest(workspace)
         return _run(workspace, latest) if latest in present else list_runs(workspace)[-1]
     fitting = [run_id] if run_id in present else [name for name in present if name.startswith(run_id)]
     if len(fitting) != 1:
@@ -295,6 +297,14 @@ def list_partial(workspace: Path) -> list[Path]:
 
 def _complete_ids(workspace: Path) -> list[str]:
     return sorted(path.parent.name for path in runs_folder(workspace).glob("*/run.json") if _is_final(path.parent))
+
+
+def _latest(workspace: Path) -> str:
+    """What the file `latest` says, "" where there is none that can be read."""
+    try:
+        return (runs_folder(workspace) / "latest").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _is_final(folder: Path) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from curation import files, run_key, runs
 from curation.arrays import create_array
-from curation.errors import NotFoundError, WorkspaceError
+from curation.errors import NotFoundError, SettingsError, WeightsError, WorkspaceError
 from curation.records import empty_annotations, empty_samples
 
 
@@ -76,6 +76,15 @@ def test_another_version_of_the_code_or_of_a_package_changes_the_key(monkeypatch
     monkeypatch.setattr(run_key, "package_versions", lambda names: {"torch": "99"})
     keys.add(run_key.run_key(samples, annotations, {}))
     assert len(keys) == 3
+
+
+def test_a_run_depends_on_the_code_that_makes_it_and_not_on_what_shows_it() -> None:
+    reached = run_key.result_modules()
+    assert {"curation.score", "curation.importers.folder", "curation.detectors.outlier", "curation.train"} <= set(
+        reached
+    )
+    showing = ("curation.cli", "curation.commands", "curation.report", "curation.terminal", "curation.doctor")
+    assert not [name for name in reached if name.startswith(showing)]
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/", "..", "", ".hidden", "a\nb", "con:x|y", "ü\u202e猫", "x" * 300])
@@ -231,6 +240,28 @@ def test_an_unfinished_run_is_no_run_and_its_folds_are_found_again(tmp_path: Pat
     assert runs.list_partial(tmp_path) == []
 
 
+def end_with(error: Exception, workspace: Path, checkpoint: str) -> None:
+    with runs.open_partial(workspace, "a-1") as partial:
+        (partial.checkpoints / checkpoint).write_bytes(b"saved")
+        raise error
+
+
+@pytest.mark.parametrize("error", [SettingsError, WeightsError])
+def test_a_fresh_run_that_ends_in_a_users_mistake_leaves_nothing(tmp_path: Path, error: type[Exception]) -> None:
+    with pytest.raises(error, match="no such network"):
+        end_with(error("there is no such network"), tmp_path, "logits.npy")
+    assert runs.list_partial(tmp_path) == []
+
+
+def test_finished_folds_outlive_a_full_disk_and_a_later_mistake(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="full"):
+        end_with(WorkspaceError("the disk is full"), tmp_path, "fold-0.safetensors")
+    with pytest.raises(WeightsError, match="today"):
+        end_with(WeightsError("the server does not answer today"), tmp_path, "fold-1.safetensors")
+    with runs.open_partial(tmp_path, "a-1") as again:
+        assert (again.checkpoints / "fold-0.safetensors").exists()
+
+
 def hold(workspace: Path, ready: "multiprocessing.synchronize.Event", end: "multiprocessing.synchronize.Event") -> None:
     with runs.open_partial(workspace, "a-1"):
         ready.set()
@@ -285,10 +316,13 @@ def test_killed_at_any_moment_the_run_is_complete_or_absent_and_the_next_try_com
     assert (run is not None) == (point in ("run.after_publish", "latest.before_rename"))
     if run is None:
         write_run(tmp_path)
+    else:
+        runs.mark_latest(tmp_path, run.run_id)  # as the same command does, which finds its run done
     run = runs.read_run(tmp_path)
     assert run.samples()["sample_id"].tolist() == ["s1", "s2"]
     assert run.array("fold").tolist() == [0, 1]
     assert runs.list_partial(tmp_path) == []
+    assert not list(tmp_path.rglob(".*.tmp"))
 
 
 @pytest.mark.parametrize("kind", ["enospc", "eio"])
