@@ -1,0 +1,110 @@
+"""A finished run, opened for looking things up: single samples and their findings, without reading all evidence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.runs import Run
+
+# Everything in issues.parquet but the evidence, which is most of its bytes.
+LIGHT_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "rank", "given_label", "suggestion"]
+KEPT_GROUPS = 8  # row groups of evidence that stay in memory; the queue moves through neighbouring ones
+
+
+@dataclass(frozen=True)
+class RunIndex:
+    """Tables of a run in memory, its evidence on disk.
+
+    samples : samples.parquet; row i of the arrays is its row i
+    issues : issues.parquet without `evidence`, in rank order
+    """
+
+    run: Run
+    samples: pd.DataFrame
+    issues: pd.DataFrame
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def root(self) -> Path:
+        """Folder that the paths of the samples are relative to; may have vanished."""
+        return Path(str(self.run.info.get("root", "")))
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; column k of pred_probs is class k."""
+        return [str(name) for name in self.run.info.get("classes") or []]
+
+    @cached_property
+    def _by_id(self) -> pd.Index:
+        return pd.Index(self.samples["sample_id"])
+
+    @cached_property
+    def _issue_order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Issue rows sorted by the sample they are about, and where the rows of each sample begin, (N + 1,)."""
+        owner = self.rows(self.issues["sample_id"])
+        order = np.argsort(owner, kind="stable")
+        return order, np.searchsorted(owner[order], np.arange(len(self.samples) + 1))
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The run's arrays, as read-only memory maps."""
+        return {name: self.run.array(name) for name in self.run.info["arrays"]}
+
+    def rows(self, sample_ids: Any) -> np.ndarray:
+        """Row numbers of samples, -1 for one that the run does not have."""
+        return self._by_id.get_indexer(sample_ids)
+
+    def issue_rows(self, row: int) -> np.ndarray:
+        """Row numbers of `issues` that are about the sample in `row`, best rank first."""
+        order, start = self._issue_order
+        return np.sort(order[start[row] : start[row + 1]])
+
+    def evidence(self, issue_rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The evidence (JSON text) of rows of `issues`; only the row groups that hold them are read."""
+        rows = np.asarray(issue_rows, dtype=np.int64)
+        found = np.full(len(rows), "", dtype=object)
+        group = np.searchsorted(self._group_ends, rows, side="right")
+        for number in np.unique(group).tolist():
+            here = np.flatnonzero(group == number)
+            start = 0 if number == 0 else int(self._group_ends[number - 1])
+            with self._lock:  # one parquet reader, several threads of the app
+                texts = _read_group(self.run.folder / "issues.parquet", number)
+            found[here] = texts.take(rows[here] - start).to_pylist()
+        return [str(text) for text in found]
+
+    @cached_property
+    def _group_ends(self) -> np.ndarray:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.run.folder / "issues.parquet") as file:
+            return np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)])
+
+
+def open_index(run: Run) -> RunIndex:
+    """The index of a complete run; asked for again, the same object, because complete runs never change."""
+    return _open(run.folder, str(run.info.get("finished", "")))
+
+
+@lru_cache(maxsize=2)
+def _open(folder: Path, finished: str) -> RunIndex:
+    from curation.runs import find_run
+
+    run = find_run(folder.parents[2], folder.name)
+    assert run is not None, folder
+    return RunIndex(run, run.samples(), pd.read_parquet(folder / "issues.parquet", columns=LIGHT_COLUMNS))
+
+
+@lru_cache(maxsize=KEPT_GROUPS)
+def _read_group(file: Path, number: int) -> Any:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as source:
+        return source.read_row_group(number, columns=["evidence"]).column("evidence").combine_chunks()
