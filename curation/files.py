@@ -22,7 +22,7 @@ _failpoints: dict[str, list[Any]] = {}
 
 
 def set_failpoints(text: str) -> None:
-    """Arm fault-injection points from `name:kind:count[,...]`; kind is `kill`, `enospc` or `eio`."""
+    """Arm fault-injection points from `name:kind:count[,...]`; kind is `kill` or an error such as `enospc` or `exdev`."""
     _failpoints.clear()
     for part in filter(None, text.split(",")):
         name, kind, count = part.split(":")
@@ -39,16 +39,23 @@ def failpoint(name: str) -> None:
         return
     if armed[0] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    code = errno.ENOSPC if armed[0] == "enospc" else errno.EIO
+    code = getattr(errno, armed[0].upper())
     raise OSError(code, os.strerror(code), name)
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object], name: str = "file") -> None:
+def write_atomic(
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    name: str = "file",
+    place: Callable[[str, Path], object] = os.replace,
+) -> None:
     """Write a file through a temporary name in the same folder, fsync, rename, fsync of the folder.
 
     What a killed process left of an earlier try to write this file is removed on the way.
 
-    `name` is the prefix of the fault-injection points `<name>.before_write`, `.before_rename`, `.after_rename`.
+    `name` is the prefix of the fault-injection points `<name>.before_write`, `.before_sync`, `.before_rename`,
+    `.after_rename`. `place` gives the finished file its name: `os.replace`, or `link_new` where nobody else's file of
+    that name may be replaced.
 
     Raises
     ------
@@ -66,11 +73,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], name: str = "f
             with os.fdopen(handle, "wb") as stream:
                 write(stream)
                 stream.flush()
+                failpoint(f"{name}.before_sync")
                 os.fsync(stream.fileno())
                 # mkstemp makes private files; a team shares manifests and runs through ordinary permissions.
                 os.chmod(temporary, 0o666 & ~_umask())
                 failpoint(f"{name}.before_rename")
-                os.replace(temporary, path)
+                place(temporary, path)
                 temporary = None
             failpoint(f"{name}.after_rename")
             sync_folder(path.parent)
@@ -78,6 +86,21 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], name: str = "f
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+
+
+def link_new(temporary: str, path: Path) -> None:
+    """Give a finished file its name, or raise FileExistsError where somebody else's file has it."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK):
+            raise
+        if path.exists():  # a file system without hard links: whoever needs more than this look holds a lock
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        os.rename(temporary, path)
+        return
+    failpoint("link.before_unlink")
+    os.unlink(temporary)
 
 
 def remove_leftovers(path: Path) -> None:
