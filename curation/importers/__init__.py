@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from curation.errors import SettingsError, SourceError
 from curation.importers import arrays, filename, folder, table, torchvision_set
 from curation.importers.assemble import shown
 from curation.importers.options import ImportOptions, check_format, make_options
+from curation.importers.places import real_path
 from curation.progress import SILENT, Progress
 from curation.records import Records, check_records
 
@@ -81,29 +83,20 @@ def recognise(source: str | Path, options: ImportOptions = ImportOptions()) -> t
     text = str(source)
     if text.startswith(torchvision_set.PREFIX):
         return "torchvision", "the source names a torchvision data set"
-    if "\0" in text:
-        raise SourceError(f"{shown(text)} is not a path.")
     if not text.strip():
         raise SourceError("SOURCE is empty; name a folder, a table or an array file.")
-    path = Path(text)
-    try:
-        there = path.exists()
-    except OSError as error:  # no right to look, or a name longer than any file's
-        raise SourceError(f"{shown(text, limit=300)} cannot be reached: {error.strerror}.") from error
-    if not there:
-        known = (
-            f" For the torchvision data set, write {torchvision_set.PREFIX}{text}."
-            if text in torchvision_set.names()
-            else ""
+    if text in torchvision_set.names() and not os.path.lexists(text):
+        raise SourceError(
+            f"{shown(text)} does not exist. For the torchvision data set, write {torchvision_set.PREFIX}{text}."
         )
-        raise SourceError(f"{shown(text, limit=300)} does not exist.{known}")
-    if path.is_dir():
+    path = real_path(text)
+    if os.path.isdir(path):
         if options.labels:
             return "table", f"labels come from {shown(options.labels, limit=300)}"
         if options.label_from_name or options.label_pattern:
             return "filename", "labels come from the file names"
         return "folder", "the source is a folder, so labels come from its class folders"
-    return _recognise_file(path)
+    return _recognise_file(Path(text))
 
 
 def _recognise_file(path: Path) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from curation.containers import array_shapes, is_picture_array
 from curation.errors import SettingsError, SourceError
 from curation.importers.assemble import LABEL_LIMIT, SPLITS, Rows, assemble, canonical_split, shown
 from curation.importers.options import ImportOptions
+from curation.importers.places import real_file, real_path
 from curation.progress import Progress
 from curation.records import Records, path_to_text
 
@@ -51,7 +52,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     SourceError : damaged, holding Python objects, no array of pictures, lengths or values that do not fit.
     SettingsError : a key that is not there, or could be either of two.
     """
-    file = Path(source).resolve()
+    file = real_path(real_file(source))
     shapes = read_shapes(file)
     pairs = find_pairs(shapes, options, file.name)
     names = _class_names(file, shapes, {pair.labels for pair in pairs})
@@ -78,12 +79,10 @@ def read_shapes(file: Path) -> Shapes:
 
     Raises
     ------
-    SourceError : not there, damaged, an array that is stored outside of the file, or two of the same name.
+    SourceError : damaged, an array that is stored outside of the file, or two of the same name.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise SourceError(f"{shown(file.name)} is not an array file; those end in {', '.join(SUFFIXES)}.")
-    if not file.is_file():
-        raise SourceError(f"{shown(str(file), limit=300)} does not exist or is not a file.")
     try:
         if file.suffix.lower() == ".npz":
             with zipfile.ZipFile(file) as archive:

@@ -22,6 +22,7 @@ from curation.records import (
     make_sample_id,
     path_to_text,
 )
+from curation.wording import counted
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 SPLITS |= {"test": "test", "testing": "test"}
@@ -108,9 +109,8 @@ def listing_notes(listing: Listing) -> list[str]:
         kinds = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
         notes.append(f"Not taken as pictures: {kinds}.")
     if listing.links:
-        notes.append(
-            f"{listing.links} pictures are links to files inside the folder; they count as pictures of their own."
-        )
+        links = counted(listing.links, "picture is a link", "pictures are links")
+        notes.append(f"{links} to files inside the folder; a link counts as a picture of its own.")
     return notes
 
 
@@ -129,11 +129,11 @@ def class_notes(labels: pd.Series) -> list[str]:
                 f"apart: {listed}."
             )
         elif not skeleton:
-            notes.append(
-                f"The label {shown(spellings[0], codes=True)} is blank but not empty ({counts[spellings[0]]} pictures)."
-            )
+            pictures = counted(int(counts[spellings[0]]), "picture")
+            notes.append(f"The label {shown(spellings[0], codes=True)} is blank but not empty ({pictures}).")
     if len(notes) > 20:
-        notes = [*notes[:20], f"... and {len(notes) - 20} more such groups of classes."]
+        more = counted(len(notes) - 20, "more such group", "more such groups")
+        notes = [*notes[:20], f"... and {more} of classes."]
     return notes
 
 
@@ -145,7 +145,8 @@ def path_notes(paths: Sequence[str]) -> list[str]:
     twins = [path for path, count in Counter(folded).items() if count > 1]
     first = [path for path, fold in zip(paths, folded, strict=True) if fold == twins[0]]
     names = " and ".join(shown(path, codes=not path.isascii()) for path in first[:SHOWN])
-    return [f"{len(twins)} paths differ only by case or Unicode form, and would be one file on some systems: {names}."]
+    groups = counted(len(twins), "group of paths differs", "groups of paths differ")
+    return [f"{groups} only by case or Unicode form, and would be one file on some systems: {names}."]
 
 
 def look(label: str) -> str:

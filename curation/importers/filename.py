@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 from curation.importers.assemble import Rows, assemble, listing_notes, rejected_as_text, shown
-from curation.importers.folder import find_layout, list_source, place
+from curation.importers.folder import find_layout, list_pictures, place
 from curation.importers.options import ImportOptions
 from curation.progress import Progress
 from curation.records import Records, path_to_text
+from curation.wording import counted
 
 # What stands between a label and the number of a picture, and the number: `.0`, `_001`, `-12`, ` (3)`, `389`.
 _COUNTER = re.compile(r"[\s._-]*\(?\d+\)?$", re.ASCII)
@@ -24,7 +25,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     ------
     SourceError : not a folder, or no picture in it.
     """
-    root, listing = list_source(source, workspace, progress)
+    root, listing = list_pictures(source, workspace, progress)
     layout = find_layout([path.split("/")[:-1] for path in listing.images])
     splits = [place(path.split("/")[:-1], layout)[0] for path in listing.images]
     paths = [path_to_text(path) for path in listing.images]
@@ -33,7 +34,8 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     notes = listing_notes(listing) + [note for note in layout.notes if "splits" in note]
     if "" in labels:
         first = paths[labels.index("")]
-        notes.append(f"{labels.count('')} names hold no label, the first is {shown(first)}.")
+        nameless = counted(labels.count(""), "name holds", "names hold")
+        notes.append(f"{nameless} no label, the first is {shown(first)}.")
     return assemble(Rows(paths, labels, splits), root, "filename", notes, rejected_as_text(listing.rejected))
 
 

@@ -16,10 +16,12 @@ from curation.importers.assemble import (
     rejected_as_text,
     shown,
 )
-from curation.importers.listing import Listing, list_images
+from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
+from curation.importers.places import list_source, real_folder
 from curation.progress import Progress
 from curation.records import Records, path_to_text
+from curation.wording import counted
 
 
 @dataclass
@@ -47,7 +49,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     ------
     SourceError : not a folder, or no picture in it.
     """
-    root, listing = list_source(source, workspace, progress)
+    root, listing = list_pictures(source, workspace, progress)
     folders = [path.split("/")[:-1] for path in listing.images]
     layout = find_layout(folders)
     splits, labels = [], []
@@ -61,36 +63,31 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     notes = [*layout.notes, *listing_notes(listing)]
     if deep and options.class_folder == "first":
         notes.append(
-            f"{len(deep)} class folders have folders inside; all that is below belongs to the class of the outer one, "
-            f"as {shown(path_to_text(min(deep)))}. Take the inner ones with --class-folder last, or both with "
-            f"--class-folder path."
+            f"{counted(len(deep), 'class folder has', 'class folders have')} folders inside; all that is below belongs "
+            f"to the class of the outer one, as {shown(path_to_text(min(deep)))}. Take the inner ones with "
+            f"--class-folder last, or both with --class-folder path."
         )
     bare = labels.count("")
     if 0 < bare < len(labels):
         first = listing.images[labels.index("")]
-        notes.append(
-            f"{bare} pictures are in no class folder and have no label, the first is {shown(path_to_text(first))}."
-        )
+        outside = counted(bare, "picture is in no class folder and has", "pictures are in no class folder and have")
+        notes.append(f"{outside} no label, the first is {shown(path_to_text(first))}.")
     notes += _empty_folder_note(listing)
     rows = Rows([path_to_text(path) for path in listing.images], labels, splits)
     return assemble(rows, root, "folder", notes, rejected_as_text(listing.rejected))
 
 
-def list_source(source: str, workspace: Path, progress: Progress) -> tuple[Path, Listing]:
+def list_pictures(source: str, workspace: Path, progress: Progress) -> tuple[Path, Listing]:
     """The root and the pictures of a source folder.
 
     Raises
     ------
     SourceError : not a folder, or no picture in it; counts what else is there.
     """
-    root = Path(source).resolve()
-    if not root.is_dir():
-        raise SourceError(f"{shown(source, limit=300)} is not a folder.")
-    workspace = workspace.resolve()
-    listing = list_images(root, progress, skip=frozenset({workspace / "data_manifest", workspace / ".curate"}))
+    root = real_folder(source)
+    listing = list_source(root, workspace, progress)
     if not listing.images:
-        other = f" It holds {len(listing.rejected)} other files: {_first_reason(listing)}." if listing.rejected else ""
-        raise SourceError(f"There is no picture in {shown(str(root), limit=300)}.{other}")
+        raise SourceError(f"There is no picture in {shown(str(root), limit=300)}.{_what_else(listing)}")
     return root, listing
 
 
@@ -170,9 +167,15 @@ def _empty_folder_note(listing: Listing) -> list[str]:
     empty = sorted(set(listing.folders) - used)
     if not empty:
         return []
-    return [f"{len(empty)} folders hold no picture, the first is {shown(path_to_text(empty[0]))}."]
+    folders = counted(len(empty), "folder holds", "folders hold")
+    return [f"{folders} no picture, the first is {shown(path_to_text(empty[0]))}."]
 
 
-def _first_reason(listing: Listing) -> str:
+def _what_else(listing: Listing) -> str:
+    if not listing.rejected:
+        return ""
     path, reason = listing.rejected[0]
-    return f"{shown(path_to_text(path))} is {reason}"
+    if path == ".":
+        return f" {reason[0].upper()}{reason[1:]}."
+    others = counted(len(listing.rejected), "other thing in it was", "other things in it were")
+    return f" {others} left out, the first is {shown(path_to_text(path))}: {reason}."

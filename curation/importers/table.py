@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,14 @@ from curation.importers.assemble import (
     shown,
 )
 from curation.importers.columns import find_columns
-from curation.importers.listing import Listing, list_images
+from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
+from curation.importers.places import list_source, real_file, real_folder
 from curation.importers.table_file import Table, read_table
 from curation.importers.table_paths import Finder, list_mentioned, suggestion
 from curation.progress import Progress
 from curation.records import Records
+from curation.wording import counted
 
 ALSO = "curate:also_labelled"  # attribute of a picture that the table lists again with other labels
 _PATH_SHOWN = 1000  # characters of a cell that are kept as the path of a rejected row
@@ -69,7 +72,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     splits = table.columns[columns["split"]] if columns["split"] else [""] * len(cells)
     groups = table.columns[columns["group"]] if columns["group"] else []
 
-    whole = Path(source).is_dir()
+    whole = bool(options.labels)
     listing = _list(root, cells, file, workspace, progress, whole)
     finder = Finder(listing)
     matched = match(table, cells, labels, splits, finder, progress)
@@ -121,42 +124,40 @@ def match(
     missing = len(matched.rejected)
     if merged:
         matched.notes.append(
-            f"{len(merged)} rows list a picture again with the same label, the first is {table.place(merged[0])}; "
-            f"it counts once."
+            f"{counted(len(merged), 'row lists', 'rows list')} a picture again with the same label, the first is "
+            f"{table.place(merged[0])}; it counts once."
         )
     if matched.also:
         example = next(iter(matched.also))
         says, later = shown(labels[example]), shown(matched.also[example][0])
         matched.notes.append(
-            f"{len(matched.also)} pictures are listed with different labels; the first label is kept, the others are "
-            f"reported: {table.place(example)} says {says}, a later row {later}."
+            f"{counted(len(matched.also), 'picture is', 'pictures are')} listed with different labels; the first label "
+            f"is kept, the others are reported: {table.place(example)} says {says}, a later row {later}."
         )
     if missing:
         matched.notes.append(
-            f"{missing} rows of {table.file.name} were not taken; the first: {shown(matched.rejected[0][0])}, "
-            f"{matched.rejected[0][1]}."
+            f"{counted(missing, 'row')} of {table.file.name} {'was' if missing == 1 else 'were'} not taken; the first: "
+            f"{shown(matched.rejected[0][0])}, {matched.rejected[0][1]}."
         )
     return matched
 
 
 def _root_and_table(source: str, options: ImportOptions) -> tuple[Path, Path]:
+    """The folder that paths are relative to, and the table: beside the user, or else inside of that folder."""
     if not options.labels:
-        file = Path(source).resolve()
+        file = real_file(source)
         return file.parent, file
-    root = Path(source).resolve()
-    if not root.is_dir():
-        raise SourceError(
-            f"{shown(source, limit=300)} is not a folder; the paths of {options.labels} are relative to one."
-        )
-    beside = root / options.labels
-    return root, Path(options.labels).resolve() if Path(options.labels).exists() or not beside.exists() else beside
+    root = real_folder(source)
+    inside = root / options.labels
+    if not os.path.lexists(options.labels) and os.path.lexists(inside):
+        return root, real_file(inside)
+    return root, real_file(options.labels)
 
 
 def _list(root: Path, cells: Sequence[str], file: Path, workspace: Path, progress: Progress, whole: bool) -> Listing:
     if not whole:
         return list_mentioned(root, cells)
-    workspace = workspace.resolve()
-    listing = list_images(root, progress, skip=frozenset({workspace / "data_manifest", workspace / ".curate"}))
+    listing = list_source(root, workspace, progress)
     listing.rejected = [(path, reason) for path, reason in listing.rejected if root / path != file]
     return listing
 
@@ -205,23 +206,29 @@ def _nothing_found(root: Path, table: Table, cells: Sequence[str], matched: Matc
     if not cells:
         return SourceError(f"The table {table.file.name} has no rows.")
     cell, reason = matched.rejected[0]
+    rows = f"Not one of the {len(cells):,} rows" if len(cells) > 1 else "Not even the one row"
     return SourceError(
-        f"None of the {len(cells)} rows of {table.file.name} has a picture in {shown(str(root), limit=300)}. "
-        f"The first is {shown(cell)}, {reason}.{suggestion(root, cells, finder.known)}"
+        f"{rows} of {table.file.name} has a picture in {shown(str(root), limit=300)}. The first is {shown(cell)}, {reason}.{suggestion(root, cells, finder.known)}"
     )
 
 
 def _finder_notes(finder: Finder) -> list[str]:
-    return [f"{count} paths of the table were found in spite of {bend}." for bend, count in sorted(finder.bent.items())]
+    return [
+        f"{counted(count, 'path of the table was', 'paths of the table were')} found in spite of {bend}."
+        for bend, count in sorted(finder.bent.items())
+    ]
 
 
 def _unlisted_notes(known: set[str], paths: Sequence[str]) -> list[str]:
     unlisted = known.difference(paths)
     if not unlisted:
         return []
-    return [
-        f"{len(unlisted)} pictures on disk are not in the table and were left out, the first is {shown(min(unlisted))}."
-    ]
+    left = counted(
+        len(unlisted),
+        "picture on disk is not in the table and was left out",
+        "pictures on disk are not in the table and were left out",
+    )
+    return [f"{left}, the first is {shown(min(unlisted))}."]
 
 
 def _empty_label_notes(table: Table, labels: Sequence[str], matched: Matched) -> list[str]:
@@ -229,4 +236,5 @@ def _empty_label_notes(table: Table, labels: Sequence[str], matched: Matched) ->
     if not empty:
         return []
     places = ", ".join(table.place(row) for row in empty[:SHOWN])
-    return [f"{len(empty)} rows have an empty label; their pictures stay, without one: {places}."]
+    rows = counted(len(empty), "row has", "rows have")
+    return [f"{rows} an empty label; the pictures stay, without one: {places}."]

@@ -50,11 +50,9 @@ def read_table(file: Path, encoding: str = "", progress: Progress = SILENT) -> T
 
     Raises
     ------
-    SourceError : not there, not readable, or not a table.
+    SourceError : not readable, or not a table.
     LabelParseError : a row that cannot be parsed; names file and line.
     """
-    if not file.is_file():
-        raise SourceError(f"The table {shown(str(file), limit=300)} does not exist or is not a file.")
     suffix = file.suffix.lower()
     if suffix not in CSV_SUFFIXES + PARQUET_SUFFIXES:
         raise SourceError(f"{file.name} is not a table that can be read; use CSV, TSV or Parquet.")
@@ -71,7 +69,7 @@ def _read_csv(file: Path, encoding: str, progress: Progress) -> Table:
         encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         "".encode(encoding)
-    except LookupError as error:
+    except (LookupError, ValueError) as error:  # Python's codec "undefined" refuses everything; a NUL in the name
         raise SettingsError(
             f"There is no text encoding {encoding!r}; usual ones are utf-8, utf-16 and latin-1."
         ) from error

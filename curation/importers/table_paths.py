@@ -107,7 +107,7 @@ def list_mentioned(root: Path, cells: Iterable[str]) -> Listing:
             folders.add(clean.rpartition("/")[0])
             if "\\" in clean:
                 folders.add(tidy(clean.replace("\\", "/")).rpartition("/")[0])
-    checked: dict[str, str] = {"": ""}
+    checked: dict[str, str] = {}
     for folder in sorted(map(text_to_path, folders)):
         if not _folder_problem(root, folder, checked, listing):
             list_one(root, folder, listing)
@@ -134,24 +134,32 @@ def suggestion(root: Path, cells: Sequence[str], known: Iterable[str]) -> str:
 
 def _subfolder_with(root: Path, cell: str) -> Path | None:
     """The first folder directly in `root` that has a file `cell`."""
-    folders = sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+    try:
+        folders = sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return None
     return next((folder for folder in folders if os.path.lexists(folder / text_to_path(cell))), None)
 
 
 def _folder_problem(root: Path, folder: str, checked: dict[str, str], listing: Listing) -> str:
-    """Why a folder is not listed; a link on the way is reported once, an absent folder shows in its rows."""
-    if folder in checked:
-        return checked[folder]
-    problem = _folder_problem(root, folder.rpartition("/")[0], checked, listing)
-    if not problem:
-        full = root / folder
-        if full.is_symlink():
-            problem = "a link to a folder; links to folders are not followed"
-            listing.rejected.append((folder, problem))
-        elif not full.is_dir():
-            problem = "absent"
-    checked[folder] = problem
-    return problem
+    """Why a folder is not listed, going by the first folder on the way to it that is none."""
+    place = ""
+    for part in folder.split("/"):
+        place = f"{place}/{part}" if place else part
+        if place not in checked:
+            checked[place] = _own_problem(root / place, place, listing)
+        if checked[place]:
+            return checked[place]
+    return ""
+
+
+def _own_problem(full: Path, folder: str, listing: Listing) -> str:
+    """A link is reported once, as a rejected file; an absent folder shows in its rows."""
+    if os.path.islink(full):
+        reason = "a link to a folder; links to folders are not followed"
+        listing.rejected.append((folder, reason))
+        return reason
+    return "" if os.path.isdir(full) else "absent"
 
 
 def _form(path: str) -> str:

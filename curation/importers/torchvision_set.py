@@ -85,9 +85,9 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     if name.lower() not in known:
         raise SettingsError(f"torchvision data set {shown(name)} is not known here; there are: {', '.join(SPECS)}.")
     name = known[name.lower()]
-    folder = workspace.resolve() / ".curate"
+    folder = Path(os.path.realpath(workspace)) / ".curate"
     packed = folder / "imports" / f"{name}.npz"
-    if not packed.exists():
+    if not os.path.exists(packed):
         opened = {split: _open(name, arguments, folder, progress) for split, arguments in SPECS[name].splits.items()}
         if not hasattr(next(iter(opened.values())), "data") and name != "FakeData":
             return from_files(name, opened, folder / "torchvision")

@@ -147,7 +147,7 @@ def test_links_are_followed_only_to_files_inside(tmp_path: Path) -> None:
     assert set(rejected) == {"cat/outside.png", "cat/passwd.png", "cat/nothing.png", "cat/loop.png", "dog", "round"}
     assert "leaves the folder" in rejected["cat/passwd.png"]
     assert "link to a folder" in rejected["dog"]
-    assert note_with(records, "1 pictures are links")
+    assert note_with(records, "1 picture is a link")
 
 
 def test_a_source_that_is_itself_a_link_is_read(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_names_and_classes_that_are_no_utf8(tmp_path: Path) -> None:
 def test_twins_of_case_and_unicode_form_are_reported(tmp_path: Path) -> None:
     records = load(make_pictures(tmp_path, "cat/a.png", "cat/A.png", "cat/é.png", "cat/e\u0301.png"))
     assert len(records.samples) == 4
-    assert "2 paths differ only by case or Unicode form" in note_with(records, "paths differ")
+    assert "2 groups of paths differ only by case or Unicode form" in note_with(records, "paths differ")
 
 
 CLASS_TWINS = [
@@ -241,7 +241,7 @@ def test_different_classes_give_no_note(tmp_path: Path) -> None:
 def test_empty_class_folders_are_counted(tmp_path: Path) -> None:
     make_pictures(tmp_path, "cat/1.png")
     (tmp_path / "dog").mkdir()
-    assert "'dog'" in note_with(load(tmp_path), "hold no picture")
+    assert "'dog'" in note_with(load(tmp_path), "holds no picture")
 
 
 def test_the_workspace_inside_the_source_is_not_data(tmp_path: Path) -> None:
@@ -252,7 +252,9 @@ def test_the_workspace_inside_the_source_is_not_data(tmp_path: Path) -> None:
 
 def test_folder_without_pictures_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(SourceError, match=r"no picture in .* 1 other files: 'notes.txt'"):
+    with pytest.raises(
+        SourceError, match=r"no picture in .* 1 other thing in it was left out, the first is 'notes.txt'"
+    ):
         load(tmp_path)
 
 

@@ -58,9 +58,9 @@ def test_the_format_can_be_forced(name: str, sources: dict[str, tuple[str, dict[
 
 def test_a_forced_format_that_does_not_fit(tmp_path: Path) -> None:
     make_pictures(tmp_path, "cat/1.png")
-    with pytest.raises(SourceError, match="is not an array file"):
+    with pytest.raises(SourceError, match="is not a file"):
         load(tmp_path, format="arrays")
-    with pytest.raises(SourceError, match="does not exist or is not a file"):
+    with pytest.raises(SourceError, match="is not a file"):
         load(tmp_path, format="table")
     with pytest.raises(SettingsError, match="no format 'coco'; there are: folder, filename"):
         load(tmp_path, format="coco")

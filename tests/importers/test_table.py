@@ -47,7 +47,7 @@ def test_the_source_may_be_the_table(root: Path) -> None:
     records = load(write(root, "image,label\na.png,cat\nsub/c.png,dog\n"))
     assert labels_of(records) == {"a.png": "cat", "sub/c.png": "dog"}
     assert records.root == root
-    assert "1 pictures on disk are not in the table" in note_with(records, "not in the table")
+    assert "1 picture on disk is not in the table" in note_with(records, "not in the table")
 
 
 def test_a_table_inside_the_source_is_found_and_not_rejected(root: Path) -> None:
@@ -114,7 +114,7 @@ def test_labels_stay_exactly_as_they_came(tmp_path: Path, kind: str) -> None:
     records = load(tmp_path / f"t.{kind}")
     assert labels_of(records) == dict(zip(names, LABELS, strict=True))
     assert len(records.annotations) == len(LABELS) - 1
-    assert "1 rows have an empty label" in note_with(records, "empty label")
+    assert "1 row has an empty label" in note_with(records, "empty label")
 
 
 text_cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -251,7 +251,7 @@ def test_paths_that_lead_elsewhere_are_rejected_with_their_line(
 
 def test_all_rows_absent_is_an_error_that_suggests_the_folder(root: Path) -> None:
     with pytest.raises(
-        SourceError, match=r"None of the 1 rows .* line 2: there is no such file. A file of that name is in '.*sub'"
+        SourceError, match=r"Not even the one row .* line 2: there is no such file. A file of that name is in '.*sub'"
     ):
         load(root, options={"labels": str(write(root, "image,label\nc.png,cat\n"))})
     with pytest.raises(SourceError, match="seem to be relative to"):
@@ -273,7 +273,7 @@ def test_all_rows_absent_is_an_error_that_suggests_the_folder(root: Path) -> Non
 def test_usual_spellings_of_a_path_are_found_and_said(root: Path, cell: str, path: str) -> None:
     records = load(write(root, f"image,label\n{cell},cat\n"))
     assert labels_of(records) == {path: "cat"}
-    assert "in spite of" in note_with(records, "paths of the table")
+    assert "in spite of" in note_with(records, "path of the table")
 
 
 def test_a_path_in_another_unicode_form_is_found(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_picture_with_two_labels_keeps_the_first_and_reports_the_other(root: P
     )
     assert json.loads(records.annotations["attributes"][0]) == {ALSO: ["dog"]}
     assert records.annotations["attributes"][1] == ""
-    assert note_with(records, "different labels").startswith("1 pictures")
+    assert note_with(records, "different labels").startswith("1 picture is listed")
 
 
 def test_a_picture_in_two_splits_is_reported(root: Path) -> None:
