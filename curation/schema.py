@@ -1,0 +1,222 @@
+"""The tables of the review store, the migrations that make them, and text that every database can hold.
+
+decisions   append-only, the only truth about what was decided; an undo is another row
+items       the queue: what `fill` put there, and where each item stands
+opinions    the current verdict of each reviewer on each item: a cache that `rebuild` makes again from decisions
+leases      who is looking at what, until when
+policy      per data set: run, manifest version, shares of second opinions and of hidden suggestions
+meta        the store's id
+migrations  which of MIGRATIONS this store has been through
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    inspect,
+    select,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+def encode_text(value: str) -> str:
+    """`value` as every database can hold it: NUL and halves of surrogate pairs become `\\u0000`, `\\udce9` ...
+
+    A backslash that would read as the start of such an escape is itself escaped, so that `decode_text` gives back
+    every text exactly.
+    """
+    if value.isascii() and "\0" not in value and "\\" not in value:
+        return value
+    value = re.sub(r"\\(?=u(?:0000|005c|d[89a-f][0-9a-f]{2}))", lambda _: r"\u005c", value)
+    return re.sub("[\0\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", value)
+
+
+def decode_text(value: str) -> str:
+    """The text that `encode_text` made `value` from."""
+    if "\\" not in value:
+        return value
+    return re.sub(r"\\u(0000|005c|d[89a-f][0-9a-f]{2})", lambda found: chr(int(found[1], 16)), value)
+
+
+class Data(TypeDecorator[str]):
+    """A text column for labels, paths and names, whatever is in them; compared by code point on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else encode_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else decode_text(value)
+
+
+# The part of the queue that an item of a state waits in; "gone" = no longer in the run.
+QUEUE_OF = {"open": "review", "second": "review", "disagreement": "disagreement", "done": "done", "gone": "gone"}
+
+metadata = MetaData()
+
+# PostgreSQL counts in 64 bits; SQLite numbers rows only in a column that is called INTEGER.
+_SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _text(name: str, **settings: Any) -> Column[str]:
+    return Column(name, Data(), nullable=False, **settings)
+
+
+def _number(name: str, **settings: Any) -> Column[int]:
+    return Column(name, Integer, nullable=False, **settings)
+
+
+def _real(name: str) -> Column[float]:
+    return Column(name, Float(53), nullable=False)
+
+
+items = Table(
+    "items",
+    metadata,
+    _text("dataset", primary_key=True),
+    _text("item_id", primary_key=True),
+    _text("kind"),  # sample, duplicates
+    _text("members"),  # JSON list of sample ids
+    _text("issue"),  # the first and surest
+    _text("issues"),  # all, joined by commas
+    _real("priority"),  # higher = sooner
+    _text("given_label"),
+    _text("suggestion"),
+    _text("split"),
+    _text("path"),
+    _real("score"),
+    _text("search"),  # path, given label and suggestion without case and accents
+    _text("digest"),  # of what `fill` wrote, so that filling again writes what has changed
+    _text("queue"),  # one of QUEUE_OF's values
+    _text("state"),  # what the opinions amount to: one of STATES
+    _text("verdict"),  # of the opinion that holds, "" until there is one
+    _number("opinions"),  # how many reviewers' verdicts count
+)
+Index("items_by_priority", items.c.dataset, items.c.queue, items.c.priority.desc(), items.c.item_id)
+
+opinions = Table(
+    "opinions",
+    metadata,
+    _text("dataset", primary_key=True),
+    _text("item_id", primary_key=True),
+    _text("reviewer", primary_key=True),
+    _text("verdict"),
+    Column("decision_id", _SERIAL, nullable=False),
+    _number("adjudicates"),  # settled a disagreement
+    _number("holds"),  # what the item's verdict is
+    ForeignKeyConstraint(["dataset", "item_id"], ["items.dataset", "items.item_id"]),
+)
+Index("opinions_by_reviewer", opinions.c.dataset, opinions.c.reviewer)
+
+leases = Table(
+    "leases",
+    metadata,
+    _text("dataset", primary_key=True),
+    _text("item_id", primary_key=True),
+    _text("session"),
+    _text("reviewer"),
+    _real("expires_at"),  # seconds since 1970 by the database's clock
+)
+Index("leases_by_session", leases.c.dataset, leases.c.session)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", _SERIAL, primary_key=True, autoincrement=True),
+    _text("dataset"),
+    _text("action_id"),
+    _text("item_id"),
+    _text("sample_id"),
+    _text("annotation_id"),
+    _text("verdict"),  # one of VERDICTS, or UNDO
+    _text("labels"),  # JSON list
+    _text("reason"),
+    _text("given_label"),
+    _text("suggestion"),
+    _text("reviewer"),
+    _text("decided_at"),  # by the database's clock, UTC; shown only: the order is that of decision_id
+    _real("seconds"),
+    _text("run_id"),
+    _text("manifest_version"),
+    _number("suggestion_shown"),
+    _text("comment"),
+    Column("undoes", Data(), nullable=True),  # action_id that this row takes back; NULL for a decision
+    UniqueConstraint("action_id", "item_id", "sample_id"),
+    UniqueConstraint("undoes"),
+    sqlite_autoincrement=True,
+)
+Index("decisions_by_item", decisions.c.dataset, decisions.c.item_id)
+Index("decisions_by_sample", decisions.c.dataset, decisions.c.sample_id)
+Index("decisions_by_reviewer", decisions.c.dataset, decisions.c.reviewer, decisions.c.decision_id)
+
+policy = Table(
+    "policy",
+    metadata,
+    _text("dataset", primary_key=True),
+    _text("run_id"),  # what the queue was filled from last
+    _text("manifest_version"),
+    _real("second_opinion"),  # share of items that a second reviewer decides, too
+    _real("hide_suggestion"),  # share of those whose suggestion the second reviewer does not see
+    _number("seed"),
+)
+
+meta = Table("meta", metadata, _text("key", primary_key=True), _text("value"))
+
+migrations = Table("migrations", metadata, _number("number", primary_key=True, autoincrement=False), _text("name"))
+
+
+# --- migrations ------------------------------------------------------------------------------------------------------
+
+# What brings an older store to the next schema, in order: `metadata` is what all of them together make of the first
+# one. Never change one that was released, add another.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+FIRST_SCHEMA = 1
+
+
+def newest_schema() -> int:
+    """The number of the schema that this program knows."""
+    return FIRST_SCHEMA + len(MIGRATIONS)
+
+
+def schema_of(connection: Connection) -> int:
+    """The number of the store's schema; 0 where there are no tables yet."""
+    if not inspect(connection).has_table("migrations"):
+        return 0
+    return int(connection.execute(select(func.coalesce(func.max(migrations.c.number), 0))).scalar_one())
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the store to the newest schema, in the caller's transaction: a kill leaves the old one whole."""
+    before = schema_of(connection)
+    steps = [(FIRST_SCHEMA + number, step) for number, step in enumerate(MIGRATIONS, 1)]
+    if before == 0:
+        metadata.create_all(connection)
+        connection.execute(meta.insert().values(key="store_id", value=uuid.uuid4().hex))
+        connection.execute(migrations.insert().values(number=FIRST_SCHEMA, name="first_tables"))
+    for number, step in steps:
+        if number > before:
+            if before:
+                step(connection)
+            connection.execute(migrations.insert().values(number=number, name=step.__name__.strip("_")))
