@@ -11,7 +11,9 @@ from typing import Any
 
 import curation
 from curation import plan, run_key, runs
-from curation.errors import CurationError
+from curation.errors import CurationError, WorkspaceError
+from curation.files import check_workspace, is_abandoned
+from curation.wording import counted
 
 PACKAGES = (*run_key.RESULT_PACKAGES, "pyarrow", "h5py", "safetensors", "click", "rich")
 LOW_DISK_BYTES = 2 * 2**30
@@ -154,33 +156,40 @@ def _auto(weights: dict[str, dict[str, Any]], problems: list[str]) -> dict[str, 
 
 
 def _workspace(workspace: Path, problems: list[str]) -> dict[str, Any]:
-    place = Path(workspace).absolute()
-    existing = next(folder for folder in (place, *place.parents) if folder.exists())
-    writable = os.access(existing, os.W_OK) and existing.is_dir()
+    place = Path(os.path.abspath(workspace))
+    existing = next(folder for folder in (place, *place.parents) if os.path.exists(folder))
     free = shutil.disk_usage(existing).free
+    try:
+        check_workspace(place)
+        unfinished = [folder.name.removesuffix(".partial") for folder in runs.list_partial(place)]
+        usable = True
+    except WorkspaceError as error:
+        problems.append(str(error))
+        unfinished, usable = [], False
+    writable = usable and os.access(existing, os.W_OK)
     own = (place / ".curate", place / "data_manifest")
     files = [Path(folder, name) for root in own for folder, _, names in os.walk(root) for name in names]
-    if not writable:
+    if usable and not writable:
         problems.append(f"The workspace {place} cannot be written: choose another one with --workspace DIR.")
     if free < LOW_DISK_BYTES:
         problems.append(
             f"Only {free / 2**30:.1f} GB are free in {place}: a run keeps decoded pictures and results there."
         )
-    unfinished = [folder.name.removesuffix(".partial") for folder in runs.list_partial(place)]
     if unfinished:
         problems.append(
-            f"{len(unfinished)} unfinished: {', '.join(unfinished[:5])}. The same `curate score` again goes on from "
-            f"there; if it is not wanted any more, remove {runs.runs_folder(place)}/<run>.partial."
+            f"{counted(len(unfinished), 'unfinished run')}: {', '.join(unfinished[:5])}. The same `curate score` again "
+            f"goes on from there; if it is not wanted any more, remove {runs.runs_folder(place)}/<run>.partial."
         )
-    leftovers = [str(path.relative_to(place)) for path in files if path.name.startswith(".") and path.suffix == ".tmp"]
+    leftovers = [str(path.relative_to(place)) for path in files if _is_leftover(path)]
     if leftovers:
-        problems.append(f"{len(leftovers)} temporary files of a killed process may be removed: {leftovers[0]} ...")
+        killed = counted(len(leftovers), "temporary file")
+        problems.append(f"{killed} of a killed process may be removed: {', '.join(leftovers[:3])}.")
     return {
         "path": str(place),
         "writable": writable,
         "free_bytes": free,
         "curate_bytes": sum(_size(path) for path in files),
-        "runs": _runs(place, problems),
+        "runs": _runs(place, problems) if usable else [],
         "unfinished": unfinished,
         "leftovers": leftovers,
     }
@@ -189,11 +198,9 @@ def _workspace(workspace: Path, problems: list[str]) -> dict[str, Any]:
 def _runs(workspace: Path, problems: list[str]) -> list[str]:
     """Ids of the runs that can be read; what is wrong with the others, and with the arrays, is a problem."""
     readable = []
-    for path in sorted(runs.runs_folder(workspace).glob("*/run.json")):
-        if path.parent.name.endswith(".partial"):
-            continue
+    for run_id in runs.complete_ids(workspace):
         try:
-            run = runs.read_run(workspace, path.parent.name)
+            run = runs.read_run(workspace, run_id)
             for name in run.info["arrays"]:
                 run.array(name)
             run.samples()
@@ -202,6 +209,10 @@ def _runs(workspace: Path, problems: list[str]) -> list[str]:
         except CurationError as error:
             problems.append(str(error))
     return readable
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name.startswith(".") and path.suffix == ".tmp" and is_abandoned(path)
 
 
 def _size(path: Path) -> int:

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import signal
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,13 +17,15 @@ from typing import Any, BinaryIO
 
 from curation.errors import WorkspaceError
 
+ANOTHER_WORKSPACE = "Choose a folder that you can write to with --workspace DIR."
+
 # Fault injection for tests: {"manifest.after_rename": ["kill", 3]} kills the process the third time that point is
 # passed. Only the command line fills it (from CURATE_FAILPOINT), so that the library itself reads no environment.
 _failpoints: dict[str, list[Any]] = {}
 
 
 def set_failpoints(text: str) -> None:
-    """Arm fault-injection points from `name:kind:count[,...]`; kind is `kill` or an error such as `enospc` or `exdev`."""
+    """Arm fault-injection points from `name:kind:count[,...]`; kind is `kill` or an error such as `enospc`."""
     _failpoints.clear()
     for part in filter(None, text.split(",")):
         name, kind, count = part.split(":")
@@ -156,6 +159,24 @@ def workspace_errors(path: Path) -> Iterator[None]:
         raise WorkspaceError(f"{path} could not be written: {error.strerror or error}. {_advice(error)}") from error
 
 
+def check_workspace(folder: Path) -> None:
+    """Say at once what would otherwise fail late: a workspace that is no folder and cannot become one.
+
+    Raises
+    ------
+    WorkspaceError : it is a file or below one, a loop of links, out of reach, or its name is too long.
+    """
+    try:
+        mode = os.stat(folder).st_mode
+    except FileNotFoundError:
+        return  # it will be made
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a path"
+        raise WorkspaceError(f"The workspace {folder} cannot be used: {reason}. {ANOTHER_WORKSPACE}") from error
+    if not stat.S_ISDIR(mode):
+        raise WorkspaceError(f"The workspace {folder} is not a folder. {ANOTHER_WORKSPACE}")
+
+
 def write_json(path: Path, value: Any, name: str = "file") -> None:
     """Write `value` as indented UTF-8 JSON with a final newline, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -179,6 +200,6 @@ def _umask() -> int:
 
 
 def _advice(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "Free some space, or choose another place with --workspace DIR, and run the same command again."
-    return "Choose a folder that you can write to with --workspace DIR."
+    return ANOTHER_WORKSPACE

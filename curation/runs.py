@@ -26,7 +26,15 @@ import numpy as np
 import pandas as pd
 
 from curation.errors import NotFoundError, SettingsError, WeightsError, WorkspaceError
-from curation.files import failpoint, sync_folder, workspace_errors, write_atomic, write_json
+from curation.files import (
+    ANOTHER_WORKSPACE,
+    check_workspace,
+    failpoint,
+    sync_folder,
+    workspace_errors,
+    write_atomic,
+    write_json,
+)
 from curation.run_key import plain
 
 SCHEMA = 1
@@ -156,9 +164,9 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
         failpoint("run.before_publish")
         # Only now: until everything is on disk, finished folds may be needed again.
         shutil.rmtree(partial.checkpoints, ignore_errors=True)
-        if not final.exists():
+        if not os.path.lexists(final):
             os.rename(partial.folder, final)
-        elif (final / "run.json").exists():
+        elif _has_facts(final):
             shutil.rmtree(partial.folder)  # equal keys, equal results: the first one stays
         else:
             raise WorkspaceError(f"{final} is in the way of a new run and is no run. Move it away and run again.")
@@ -255,7 +263,7 @@ def find_run(workspace: Path, run_id: str) -> Run | None:
     WorkspaceError : there is one, but it is damaged or of a newer version.
     """
     folder = runs_folder(workspace) / run_id
-    return Run(folder, _read_facts(folder)) if (folder / "run.json").is_file() else None
+    return Run(folder, _read_facts(folder)) if _has_facts(folder) else None
 
 
 def read_run(workspace: Path, run_id: str | None = None) -> Run:
@@ -264,9 +272,9 @@ def read_run(workspace: Path, run_id: str | None = None) -> Run:
     Raises
     ------
     NotFoundError : no such run, or several that begin so; names those that there are.
-    WorkspaceError : it is damaged, or was written by a newer version.
+    WorkspaceError : it is damaged or was written by a newer version, or the workspace is none.
     """
-    present = _complete_ids(workspace)
+    present = complete_ids(workspace)
     if not present:
         raise NotFoundError(f"There are no runs in {workspace} yet. Make one with: curate score SOURCE")
     if run_id is None:
@@ -286,17 +294,40 @@ def list_runs(workspace: Path) -> list[Run]:
     ------
     WorkspaceError : one of them is damaged, or was written by a newer version.
     """
-    runs = [_run(workspace, run_id) for run_id in _complete_ids(workspace)]
+    runs = [_run(workspace, run_id) for run_id in complete_ids(workspace)]
     return sorted(runs, key=lambda run: (str(run.info.get("finished", "")), run.run_id))
 
 
 def list_partial(workspace: Path) -> list[Path]:
     """Folders of runs that are at work or were killed."""
-    return sorted(path for path in runs_folder(workspace).glob("*.partial") if path.is_dir())
+    folders = [runs_folder(workspace) / name for name in _folders(workspace, partial=True)]
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
-def _complete_ids(workspace: Path) -> list[str]:
-    return sorted(path.parent.name for path in runs_folder(workspace).glob("*/run.json") if _is_final(path.parent))
+def complete_ids(workspace: Path) -> list[str]:
+    """Ids of the complete runs, sorted, without a look into them.
+
+    Raises
+    ------
+    WorkspaceError : the workspace is no folder, or cannot be read.
+    """
+    check_workspace(workspace)
+    return [name for name in _folders(workspace, partial=False) if _has_facts(runs_folder(workspace) / name)]
+
+
+def _folders(workspace: Path, partial: bool) -> list[str]:
+    """Names of what may be run folders, complete ones or partial ones, sorted."""
+    folder = runs_folder(workspace)
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(".partial") == partial)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise WorkspaceError(f"{folder} cannot be read: {error.strerror}. {ANOTHER_WORKSPACE}") from error
+
+
+def _has_facts(folder: Path) -> bool:
+    return os.path.isfile(folder / "run.json")
 
 
 def _latest(workspace: Path) -> str:
@@ -305,10 +336,6 @@ def _latest(workspace: Path) -> str:
         return (runs_folder(workspace) / "latest").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-
-
-def _is_final(folder: Path) -> bool:
-    return not folder.name.endswith(".partial")
 
 
 def _run(workspace: Path, run_id: str) -> Run:

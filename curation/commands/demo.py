@@ -21,10 +21,12 @@ def command(folder: Path | None, as_json: bool, workspace: Path) -> None:
     """
     from curation import demo
     from curation.commands.summary import print_next, print_summary
+    from curation.files import check_workspace
     from curation.runs import read_run
     from curation.terminal import RichProgress, stdout_console
 
     place = folder or (workspace if str(workspace) != "." else Path("demo"))
+    check_workspace(place)
     with RichProgress() as progress:
         result = demo.run(place, progress)
     if as_json:
