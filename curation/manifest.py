@@ -1,24 +1,17 @@
-"""Manifest versions: immutable lists of samples and labels, one Parquet file, one change list and one header each.
+"""Manifest versions: immutable lists of samples and labels, read and written as a whole.
 
-    data_manifest/<dataset>/v0001.parquet         all rows: each sample joined with its annotations
-    data_manifest/<dataset>/v0001.changes.jsonl   what changed since the parent, one line each
-    data_manifest/<dataset>/v0001.json            the header, written last: a version without it does not exist
+    rows (each sample joined with its annotations) + who, why, what changed  ->  data_manifest/<dataset>/v0002.*
 
-The bytes are described in docs/formats.md.
+The files are in curation.manifest_files, their bytes are described in docs/formats.md.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,20 +21,31 @@ import numpy as np
 import pandas as pd
 
 import curation
-from curation.errors import NotFoundError, WorkspaceError
-from curation.files import failpoint, sync_folder, workspace_errors, write_atomic, write_json
-from curation.identity import Matches, match_samples, with_ids
+from curation.errors import WorkspaceError
+from curation.manifest_files import (
+    FORMAT,
+    MAIN,
+    head,
+    headers,
+    json_lines_writer,
+    lock,
+    number,
+    read_header,
+    remove_unfinished,
+    versions,
+    write_files,
+)
 from curation.records import ANNOTATION_COLUMNS, SAMPLE_COLUMNS
 
 COLUMNS: dict[str, str] = {"sample_id": "str", "annotation_id": "str", "path": "str", "split": "str", "group": "str"}
 COLUMNS |= {name: dtype for name, dtype in ANNOTATION_COLUMNS.items() if name not in COLUMNS}
 COLUMNS |= {name: dtype for name, dtype in SAMPLE_COLUMNS.items() if name not in COLUMNS}
 
+EXCLUDED = "excluded"  # the status of a sample that a reviewer took out; `reason` says why
 # What a decoder measures may differ with its version; everything else decides whether two manifests are the same.
 MEASURED = ("pixel_hash", "width_px", "height_px", "format", "reason")
 HASHED = tuple(name for name in COLUMNS if name not in MEASURED)
 
-_VERSION = re.compile(r"v(\d{4,9})\.json")
 _BATCH = 50_000  # rows encoded at a time
 _NAME_BYTES = 100
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
@@ -67,39 +71,6 @@ def dataset_folder_name(name: str) -> str:
     while len((safe + mark).encode()) > _NAME_BYTES:
         safe = safe[:-1]
     return (safe or "dataset") + mark
-
-
-def versions(folder: Path) -> list[str]:
-    """Names of the complete versions in a data set's folder, oldest first; none for a folder that is not there."""
-    try:
-        found = [match for match in map(_VERSION.fullmatch, os.listdir(folder)) if match]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise WorkspaceError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    return [f"v{match[1]}" for match in sorted(found, key=lambda match: int(match[1]))]
-
-
-def read_header(folder: Path, version: str) -> dict[str, Any]:
-    """The header of a version.
-
-    Raises
-    ------
-    NotFoundError : there is no such version; lists those that exist.
-    WorkspaceError : the header is damaged.
-    """
-    known = versions(folder)
-    if version not in known:
-        raise NotFoundError(f"There is no version {version!r} in {folder}; there are: {', '.join(known) or 'none'}.")
-    try:
-        header = json.loads((folder / f"{version}.json").read_text("utf-8"))
-        if not isinstance(header, dict) or not {"rows", "hash", "parent"} <= set(header):
-            raise ValueError("fields are missing")
-    except (OSError, ValueError, RecursionError) as error:
-        raise WorkspaceError(
-            f"{folder / version}.json is damaged ({error}); restore it from a backup or git."
-        ) from error
-    return header
 
 
 def read(folder: Path, version: str) -> pd.DataFrame:
@@ -134,24 +105,151 @@ def build_rows(samples: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame
     right = annotations.drop(columns="sample_id").reset_index(drop=True).reindex(range(len(left)))
     for name in ("annotation_id", "label", "attributes"):
         right[name] = right[name].fillna("")
-    return _sorted(pd.concat([left, right], axis=1)[list(COLUMNS)].astype(COLUMNS))
+    return sorted_rows(pd.concat([left, right], axis=1)[list(COLUMNS)].astype(COLUMNS))
 
 
 def canonical_hash(rows: pd.DataFrame) -> str:
     """`sha256:` and 64 hex digits: the same for the same rows in any order, on any machine; see docs/formats.md.
 
-    The columns HASHED count, those that a decoder measured (MEASURED) do not.
+    The columns HASHED count, those that a decoder measured (MEASURED) do not. Why a reviewer excluded a sample counts.
     """
-    rows = _sorted(rows)
+    rows = sorted_rows(rows)
     digest = hashlib.sha256(b'{"format":"curate-manifest-1","columns":')
     digest.update(json.dumps(HASHED, separators=(",", ":")).encode() + b',"rows":[')
     for start in range(0, len(rows), _BATCH):
         block = rows.iloc[start : start + _BATCH]
+        out = block["status"] == EXCLUDED
+        if out.any():
+            block = block.assign(status=block["status"].mask(out, EXCLUDED + ": " + block["reason"]))
         columns = [_plain(block[name]) for name in HASHED]
         text = json.dumps(list(zip(*columns, strict=True)), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         digest.update((b"," if start else b"") + text[1:-1].encode())
     digest.update(b"]}")
     return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a version is made of, apart from its rows.
+
+    parent : the version that it was made from, the head of `branch` (or where the branch starts); None for the first
+    kind : "import", "publish", "revert" or "merge"
+    changes : lines for the change list, see docs/formats.md
+    merged : the second parent of a merge
+    source : what the header says about where an import came from (JSON values)
+    source_changes : lines that lead from the rows to what the source says, where a review said otherwise
+    decisions : which decisions of which store are in it
+    created : time as ISO 8601; "" = now, UTC
+    """
+
+    parent: str | None
+    kind: str
+    author: str
+    message: str
+    changes: Sequence[Mapping[str, Any]] = ()
+    branch: str = MAIN
+    merged: str | None = None
+    source: Mapping[str, Any] | None = None
+    source_changes: Sequence[Mapping[str, Any]] = ()
+    decisions: Mapping[str, Any] | None = None
+    dataset: str = ""
+    created: str = ""
+
+
+def write_version(rows: pd.DataFrame, new: NewVersion, folder: Path) -> str:
+    """Write the next version of a data set and return its name; all or nothing.
+
+    rows : columns COLUMNS, in any order
+    folder : of the data set, see `manifest_folder`
+
+    Raises
+    ------
+    WorkspaceError : the branch has a newer version than `new.parent` (says who published what), the folder cannot be
+        written, or the disk is full; nothing has changed.
+    """
+    rows = sorted_rows(rows)
+    facts = {"hash": canonical_hash(rows), **count_rows(rows)}
+    with lock(folder) as locked:
+        if head(folder, new.branch) != new.parent:
+            raise _overtaken(folder, new)
+        if locked:
+            remove_unfinished(folder)
+        known = versions(folder)
+        version = f"v{number(known[-1]) + 1 if known else 1:04d}"
+        header = {
+            "format": FORMAT,
+            "version": version,
+            "dataset": new.dataset or folder.name,
+            "branch": new.branch,
+            "kind": new.kind,
+            "parent": new.parent,
+            "parent_hash": read_header(folder, new.parent)["hash"] if new.parent else None,
+            "merged": new.merged,
+            "created": new.created or datetime.now(UTC).isoformat(timespec="seconds"),
+            "author": new.author,
+            "message": new.message,
+            **facts,
+            "changes": dict(sorted(Counter(str(change["change"]) for change in new.changes).items())),
+            "decisions": dict(new.decisions) if new.decisions else None,
+            "source": dict(new.source or {}),
+            "curate": curation.__version__,
+        }
+        parts: dict[str, Callable[[BinaryIO], object]] = {
+            ".parquet": lambda stream: _write_parquet(rows, stream),
+            ".changes.jsonl": json_lines_writer(new.changes),
+        }
+        if new.source_changes:
+            parts[".source.jsonl"] = json_lines_writer(new.source_changes)
+        try:
+            write_files(folder, version, parts, header)
+        except FileExistsError as error:  # only where the lock holds nobody back
+            raise WorkspaceError(
+                f"{folder} has another {version}, which somebody writes at this moment, or was killed while writing. "
+                f"Run the same command again; if nobody else publishes, remove {folder / version}.* first."
+            ) from error
+    return version
+
+
+def _overtaken(folder: Path, new: NewVersion) -> WorkspaceError:
+    """What was published since `new.parent`, in one sentence."""
+    since = [
+        header
+        for version, header in headers(folder).items()
+        if header["branch"] == new.branch and number(version) > (number(new.parent) if new.parent else 0)
+    ]
+    words = "; ".join(
+        f"{header['version']} by {header.get('author', '')} ({count_words(header['changes'])})" for header in since[-3:]
+    )
+    return WorkspaceError(
+        f"Somebody else was first: since {new.parent or 'the beginning'}, {folder.name} has {words}. "
+        f"Nothing of yours was written; look at what changed, then run the same command again."
+    )
+
+
+# What a kind of change is called in a count.
+CHANGE_WORDS = {
+    "import": "first import",
+    "add": "added",
+    "drop": "dropped",
+    "rename": "renamed",
+    "edit": "edited",
+    "relabel": "relabelled",
+    "box": "boxes changed",
+    "exclude": "excluded",
+    "include": "included again",
+    "ambiguous": "ambiguous",
+    "attributes": "with other attributes",
+    "split": "in another split",
+    "group": "in another group",
+    "confirm": "confirmed",
+    "conflict": "conflicts",
+}
+
+
+def count_words(counts: Mapping[str, int]) -> str:
+    """`12 relabelled, 1 excluded`; `no changes` for none."""
+    known = [name for name in CHANGE_WORDS if counts.get(name)] + sorted(set(counts) - set(CHANGE_WORDS))
+    return ", ".join(f"{counts[name]:,} {CHANGE_WORDS.get(name, name)}" for name in known) or "no changes"
 
 
 def write_first(
@@ -162,203 +260,39 @@ def write_first(
     author: str,
     message: str,
     source: Mapping[str, Any] | None = None,
+    dataset: str = "",
     created: str = "",
 ) -> str:
     """Write version v0001 of a data set and return its name; all or nothing.
 
-    Parameters
-    ----------
     samples, annotations : the two tables of curation.records, measured columns filled
-    folder : of the data set, see `manifest_folder`
-    source : what the header should say about where it came from (JSON values)
-    created : time as ISO 8601; "" = now, UTC
 
     Raises
     ------
     WorkspaceError : there is a version already, the folder cannot be written, or the disk is full; nothing has changed.
     """
-    return _write_version(build_rows(samples, annotations), folder, author, message, source, created)
-
-
-@dataclass(frozen=True)
-class Ensured:
-    """A version that describes a source, and the source's two tables with the ids that they have there.
-
-    version : name of the latest version
-    changed : whether the source differs from that version; `notes` says how
-    """
-
-    version: str
-    changed: bool
-    samples: pd.DataFrame
-    annotations: pd.DataFrame
-    notes: tuple[str, ...] = ()
-
-
-def ensure_first(
-    samples: pd.DataFrame,
-    annotations: pd.DataFrame,
-    folder: Path,
-    *,
-    author: str,
-    message: str,
-    source: Mapping[str, Any] | None = None,
-) -> Ensured:
-    """The version that a source has: v0001 is written if there is none, else the latest is compared with it.
-
-    A source that has changed since keeps the version as it is; its samples get the ids that they had (see
-    curation.identity), and a note counts what differs.
-
-    Raises
-    ------
-    WorkspaceError : it cannot be written, or the folder belongs to another data set (not one picture is the same).
-    """
-    if not versions(folder):
-        try:
-            version = write_first(samples, annotations, folder, author=author, message=message, source=source)
-            return Ensured(version, False, samples, annotations)
-        except WorkspaceError:
-            if not versions(folder):  # else another process was first, which is as good
-                raise
-    _remove_late_leftovers(folder)
-    version = versions(folder)[-1]
-    if canonical_hash(build_rows(samples, annotations)) == read_header(folder, version)["hash"]:
-        return Ensured(version, False, samples, annotations)
-    old = read(folder, version)
-    matches = match_samples(old.drop_duplicates("sample_id"), samples)
-    if "same" not in matches.kinds and "renamed" not in matches.kinds and "edited" not in matches.kinds:
-        raise WorkspaceError(
-            f"{folder} holds another data set: not one of its {old['sample_id'].nunique()} pictures is in this source. "
-            f"Choose another name with --name."
-        )
-    samples, annotations = with_ids(samples, annotations, matches.sample_ids, old)
-    differences = _differences(old, build_rows(samples, annotations), matches)
-    if not differences:  # only what a decoder measures, or the source has its ids from an earlier name
-        return Ensured(version, False, samples, annotations)
-    note = f"The source is not what version {version} has: {', '.join(differences)}. The version was left as it is."
-    return Ensured(version, True, samples, annotations, (note,))
-
-
-def _differences(old: pd.DataFrame, new: pd.DataFrame, matches: Matches) -> list[str]:
-    """What changed between two lists of rows, in words with counts; empty if they are the same."""
-    kinds = Counter(matches.kinds)
-    old_ids, new_ids = pd.Index(old["sample_id"].unique()), pd.Index(new["sample_id"].unique())
-    both = old_ids.intersection(new_ids)
-    found = {
-        "pictures added": kinds["new"],
-        "removed": len(old_ids) - len(both),
-        "renamed": kinds["renamed"],
-        "edited in place": kinds["edited"],
-        "with another label": _count_changed(old, new, both, ["label", "x", "y", "w", "h"]),
-        "in another split or group": _count_changed(old, new, both, ["split", "group"]),
-        "with other attributes or status": _count_changed(old, new, both, ["attributes", "status"]),
-    }
-    return [f"{count} {words}" for words, count in found.items() if count]
-
-
-def _count_changed(old: pd.DataFrame, new: pd.DataFrame, ids: pd.Index, columns: list[str]) -> int:
-    before, after = _fingerprints(old, columns).reindex(ids), _fingerprints(new, columns).reindex(ids)
-    return int((before != after).sum())
-
-
-def _fingerprints(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """One number per sample that stands for the contents of `columns` in all its rows, in whatever order."""
-    hashes = pd.util.hash_pandas_object(rows[columns], index=False)
-    return hashes.groupby(rows["sample_id"]).sum()
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """One publisher at a time; the operating system lets go of the lock when its holder dies.
-
-    Yields False on a file system without locks: there, the exclusive header still lets only one of two publishers win.
-    """
-    with workspace_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            locked = True
-        except OSError:
-            locked = False
-        yield locked
-    finally:
-        os.close(descriptor)
-
-
-def _write_version(
-    rows: pd.DataFrame, folder: Path, author: str, message: str, source: Mapping[str, Any] | None, created: str
-) -> str:
-    """The first version; under the lock, what a killed publisher left behind is ours to replace."""
-    version = "v0001"
-    header = {
-        "format": "curate-manifest-1",
-        "version": version,
-        "parent": None,
-        "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
-        "author": author,
-        "message": message,
-        "hash": canonical_hash(rows),
-        **count_rows(rows),
-        "source": dict(source or {}),
-        "curate": curation.__version__,
-    }
-    change = {"change": "import", "samples": header["samples"], "annotations": header["annotations"]}
-    with _lock(folder) as locked:
-        if versions(folder):
-            raise WorkspaceError(
-                f"{folder} has a first version already, written meanwhile; run the same command again."
-            )
-        if locked:
-            _remove_leftovers(folder)
-        write_atomic(folder / f"{version}.parquet", lambda stream: _write_parquet(rows, stream), "manifest.rows")
-        write_json_lines(folder / f"{version}.changes.jsonl", [change], "manifest.changes")
-        _write_header(folder / f"{version}.json", header)
-    return version
-
-
-def _write_header(path: Path, header: dict[str, Any]) -> None:
-    """Write a header under its final name only if nobody has: from here on, the version exists."""
-    prepared = path.with_name(f".{path.name}.new.tmp")
-    write_json(prepared, header, "manifest.header")
-    with workspace_errors(path):
-        failpoint("manifest.before_link")
-        try:
-            os.link(prepared, path)
-        except FileExistsError as error:
-            prepared.unlink()
-            raise WorkspaceError(
-                f"{path} was written by somebody else meanwhile; run the same command again."
-            ) from error
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            os.rename(prepared, path)  # a file system without hard links
-        failpoint("manifest.after_link")
-        sync_folder(path.parent)
-        prepared.unlink(missing_ok=True)
+    first = {"change": "import", "samples": len(samples), "annotations": len(annotations)}
+    new = NewVersion(None, "import", author, message, [first], source=source, dataset=dataset, created=created)
+    return write_version(build_rows(samples, annotations), new, folder)
 
 
 def count_rows(rows: pd.DataFrame) -> dict[str, Any]:
-    """The counts of a header: rows, samples, annotations, unlabelled, unreadable, and samples by class and split."""
+    """The counts of a header: rows, samples, annotations, unlabelled, unreadable, excluded; classes and splits.
+
+    What was excluded counts in `rows`, `samples` and `annotations`, but in no class and no split.
+    """
     first = ~rows["sample_id"].duplicated()
-    labelled = rows["annotation_id"] != ""
+    labelled, kept = rows["annotation_id"] != "", rows["status"] != EXCLUDED
     return {
         "rows": len(rows),
         "samples": int(first.sum()),
         "annotations": int(labelled.sum()),
         "unlabelled": int((first & ~labelled).sum()),
         "unreadable": int((first & (rows["status"] == "unreadable")).sum()),
-        "classes": _counts(rows.loc[labelled, "label"]),
-        "splits": _counts(rows.loc[first, "split"]),
+        EXCLUDED: int((first & ~kept).sum()),
+        "classes": _counts(rows.loc[labelled & kept, "label"]),
+        "splits": _counts(rows.loc[first & kept, "split"]),
     }
-
-
-def write_json_lines(path: Path, values: list[dict[str, Any]], name: str) -> None:
-    """One JSON object per line, UTF-8, atomically."""
-    text = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
-    write_atomic(path, lambda stream: stream.write(text.encode("utf-8", "backslashreplace")), name)
 
 
 def _write_parquet(rows: pd.DataFrame, stream: BinaryIO) -> None:
@@ -374,22 +308,8 @@ def _write_parquet(rows: pd.DataFrame, stream: BinaryIO) -> None:
     pq.write_table(table, stream, compression="zstd", row_group_size=_BATCH * 4, store_schema=False)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Temporary files of publishers that were killed; we hold the lock, so nobody else is writing."""
-    for file in folder.glob(".*.tmp"):
-        file.unlink(missing_ok=True)
-
-
-def _remove_late_leftovers(folder: Path) -> None:
-    """What a publisher left that was killed when its version existed already; nothing where we may not write."""
-    if any(folder.glob(".*.tmp")):
-        with suppress(OSError, WorkspaceError), _lock(folder) as locked:
-            if locked:
-                _remove_leftovers(folder)
-
-
-def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows by sample_id and annotation_id, in the order of their code points (which is that of their UTF-8 bytes)."""
+def sorted_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows sorted by sample_id and annotation_id, by code point (which is the order of their UTF-8 bytes)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

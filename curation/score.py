@@ -27,12 +27,13 @@ from curation.errors import SettingsError
 from curation.folds import CrossValidation, assign_folds, combine_groups
 from curation.health import health
 from curation.importers import ImportOptions, load
-from curation.manifest import Ensured, ensure_first, manifest_folder
+from curation.manifest import manifest_folder
 from curation.neighbours import nearest
 from curation.pixels import Pixels, decode, peek_size
 from curation.plan import Plan, choose_plan
 from curation.progress import SILENT, Progress
 from curation.records import Records
+from curation.reimport import Ensured, ensure_first
 from curation.run_key import code_version, make_run_id, package_versions, run_key
 from curation.statistics import statistics_from_probs
 

@@ -25,14 +25,13 @@ from curation.manifest import (
     build_rows,
     canonical_hash,
     dataset_folder_name,
-    ensure_first,
     manifest_folder,
     read,
-    read_header,
-    versions,
     write_first,
 )
+from curation.manifest_files import read_header, versions
 from curation.records import Records
+from curation.reimport import ensure_first
 
 PICTURES = {"cat/1.png": "cat", "cat/2.png": "cat", "dog/1.png": "dog", "dog/2.png": ""}
 WHO: dict[str, Any] = {"author": "Ann", "message": "first import"}
@@ -163,9 +162,10 @@ def test_any_path_and_label_survive_a_version(
 POINTS = [
     f"manifest.{part}.{point}"
     for part in ("rows", "changes", "header")
-    for point in ("before_write", "before_rename", "after_rename")
+    for point in ("before_write", "before_sync", "before_rename", "after_rename")
 ]
-POINTS += ["manifest.before_link", "manifest.after_link"]
+POINTS += ["link.before_unlink"]  # of the first of the files
+WRITTEN = ("manifest.header.after_rename",)  # from here on, the version exists
 
 SCRIPT = """
 import sys
@@ -189,14 +189,14 @@ def test_killed_at_any_point_leaves_no_version_or_the_whole_one(tmp_path: Path, 
     folder = tmp_path / "set"
     killed = run(folder, f"{point}:kill:1")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert versions(folder) == (["v0001"] if point == "manifest.after_link" else [])
+    assert versions(folder) == (["v0001"] if point in WRITTEN else [])
     assert ensure(make_records(), folder).version == "v0001"
     assert canonical_hash(read(folder, "v0001")) == read_header(folder, "v0001")["hash"]
     assert [file for file in os.listdir(folder) if not file.startswith("v0001")] == []
 
 
-@pytest.mark.parametrize("kind", ["enospc", "eio"])
-@pytest.mark.parametrize("point", [point for point in POINTS if point != "manifest.after_link"])
+@pytest.mark.parametrize("kind", ["enospc", "eio", "exdev"])
+@pytest.mark.parametrize("point", [point for point in POINTS if point not in WRITTEN])
 def test_a_failing_disk_is_reported_and_changes_nothing(tmp_path: Path, point: str, kind: str) -> None:
     set_failpoints(f"{point}:{kind}:1")
     with pytest.raises(WorkspaceError, match="could not be written"):
@@ -243,7 +243,7 @@ def test_two_publishers_at_once_write_one_version(tmp_path: Path) -> None:
 def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     write(make_records(), tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(WorkspaceError, match="first version already"):
+    with pytest.raises(WorkspaceError, match="Somebody else was first"):
         write(make_records({"x.png": "y"}), tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
