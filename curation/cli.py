@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": "Score real handwritten digits with planted faults, and count what was found.",
     "score": "Score a labelled image data set: find wrong labels, duplicates, leaks, outliers and broken files.",
     "issues": "Print or save the ranked issues of a run.",
+    "review": "Correct labels in the browser, by keyboard.",
     "report": "Write a run as one self-contained HTML page with pictures and plots.",
     "doctor": "Say what this machine and workspace have, and what `auto` would choose.",
 }

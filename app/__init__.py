@@ -1,0 +1,1 @@
+"""The review app: Streamlit pages that draw, and hand what is decided to the library."""

@@ -1,0 +1,146 @@
+"""What the pages read, kept between script runs: the only file that caches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from sqlalchemy import Engine
+
+from curation import manifest, review, store
+from curation.desk import Album
+from curation.errors import CurationError
+from curation.runs import Run, read_run
+
+BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here
+FRESH_SECONDS = 5.0
+COUNTED_AT_ONCE = 20_000  # items; counting more takes longer than a decision may
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is under review: a run of a data set, the manifest version that it is judged against, and the store."""
+
+    workspace: Path
+    engine: Engine
+    run: Run
+    dataset: str
+    version: str
+    folder: Path
+    album: Album
+    labels: tuple[str, ...]
+    changed: dict[str, str]
+    flagged: int
+    items: int
+    new_labels: set[str] = field(default_factory=set)
+
+    @property
+    def room(self) -> str:
+        """Tells this data set and store from others on the same address."""
+        return f"{store.store_id(self.engine)}:{self.dataset}"
+
+    @property
+    def known_labels(self) -> frozenset[str]:
+        return frozenset(self.labels) | self.new_labels
+
+    def cards(self, items: list[store.Item]) -> list[review.Card]:
+        """The cards of claimed items."""
+        members = {item.item_id: item.members for item in items}
+        return review.cards(self.run, [item.item_id for item in items], members, self.changed)
+
+
+def open_project(workspace: Path, run_id: str | None, target: str) -> Project:
+    """The project as it is now: the latest run or the one asked for, and the newest version of its manifest.
+
+    Raises
+    ------
+    CurationError : no run yet, a damaged file, a store that cannot be reached; the text says what to do.
+    """
+    run = read_run(workspace, run_id)
+    folder = manifest.manifest_folder(workspace, str(run.info["dataset"]))
+    found = manifest.versions(folder)
+    return _project(str(workspace), run.run_id, str(run.info.get("finished", "")), found[-1] if found else "", target)
+
+
+@st.cache_resource(show_spinner="Opening the data set …", max_entries=4)
+def _project(workspace: str, run_id: str, finished: str, version: str, target: str) -> Project:
+    run = read_run(Path(workspace), run_id)
+    engine = _engine(target or workspace)
+    dataset = str(run.info["dataset"])
+    folder = manifest.manifest_folder(Path(workspace), dataset)
+    rows = manifest.read(folder, version) if version else None
+    decided = store.decisions(engine, dataset)
+    items = review.build_items(run, rows, decided)
+    store.fill(engine, dataset, run.run_id, version, items)
+    index = review.open_index(run)
+    labels = set(index.classes) | (set() if rows is None else set(rows["label"])) | _labels_of(decided)
+    return Project(
+        workspace=Path(workspace),
+        engine=engine,
+        run=run,
+        dataset=dataset,
+        version=version,
+        folder=folder,
+        album=Album(index.root, index.samples),
+        labels=tuple(sorted(labels - {""}, key=str.casefold)),
+        changed={} if rows is None else review.changed_labels(run, rows),
+        flagged=int((items["issues"] != "").sum()),
+        items=len(items),
+    )
+
+
+def _labels_of(decided: pd.DataFrame) -> set[str]:
+    import json
+
+    return {label for text in decided["labels"].unique() for label in json.loads(text)} if len(decided) else set()
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _engine(target: str) -> Engine:
+    return store.open_store(target if "://" in target else Path(target), busy_seconds=BUSY_SECONDS)
+
+
+def counts(project: Project) -> dict[str, int]:
+    """How many items are decided, and how many were flagged."""
+    few = project.items < COUNTED_AT_ONCE
+    table = store.progress(project.engine, project.dataset) if few else _progress(project, project.room)
+    decided = table.loc[table["state"].isin(["done", "second", "disagreement"]), "items"].sum()
+    return {"done": int(decided), "total": project.flagged}
+
+
+@st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, max_entries=8)
+def _progress(_project: Project, room: str) -> pd.DataFrame:
+    return store.progress(_project.engine, _project.dataset)
+
+
+@dataclass(frozen=True)
+class Facets:
+    """What filters offer."""
+
+    issues: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+    reviewers: tuple[str, ...]
+
+
+def facets(project: Project) -> Facets:
+    """What the filters offer for this run; reviewers as they are now."""
+    return _facets(project, project.run.run_id, project.version)
+
+
+@st.cache_data(ttl=60, show_spinner=False, max_entries=8)
+def _facets(_project: Project, run_id: str, version: str) -> Facets:
+    samples = review.open_index(_project.run).samples
+    decided = store.effective(_project.engine, _project.dataset)
+    counts = _project.run.info.get("issues", {})
+    return Facets(
+        issues=tuple(name for name, count in counts.items() if count),
+        labels=_project.labels,
+        splits=tuple(sorted(set(samples["split"]) - {""})),
+        reviewers=tuple(sorted(set(decided["reviewer"]))),
+    )

@@ -1,0 +1,166 @@
+"""The conversation with the component of a tab: take its message, record it, hand out what comes next."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import data, state
+from app.data import Project
+from curation.actions import Context
+from curation.cards import Card
+from curation.decisions import Action, check_action
+from curation.desk import Message, Outcome, lay_out, read_message, record_all
+from curation.errors import CurationError, SettingsError
+from curation.explain import visible
+from curation.store import Filters, Item, claim, find_items, record, release, undo
+
+COMPONENTS = Path(__file__).parent / "components"
+AHEAD = 6  # cards of the first answer: one to look at, the others loaded ahead
+NAME_LENGTH = 100
+
+
+def _source(*names: str) -> str:
+    return "\n".join((COMPONENTS / name).read_text(encoding="utf-8") for name in names)
+
+
+_card = st.components.v2.component(
+    "curate_card",
+    html='<div class="mount"></div>',
+    css=_source("style.css"),
+    js=_source("link.js", "search.js", "overlays.js", "card.js"),
+)
+
+
+def desk(project: Project, filters: Filters, empty: tuple[str, str], user: str) -> None:
+    """The component, answering what it says by running this part of the page only.
+
+    filters : what is handed out
+    empty : title and text for when nothing is left
+    user : who is signed in, "" where nobody has to; a name that was typed never overrides it
+    """
+    scope = hashlib.blake2b(repr(filters).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    tab = state.tab()
+    if tab.scope != scope:
+        if tab.scope and tab.tab_id:
+            _tolerant(release, project.engine, project.dataset, tab.tab_id)
+        tab.scope = scope
+    _desk(project, filters, scope, empty, user)
+
+
+@st.fragment
+def _desk(project: Project, filters: Filters, scope: str, empty: tuple[str, str], user: str) -> None:
+    tab = state.tab()
+    message, tab.message = tab.message, None
+    answer = {
+        "room": project.room,
+        "scope": scope,
+        "reviewer": user,
+        "verified": bool(user),
+        "empty": list(empty),
+        **_answer(project, filters, user, message),
+    }
+    if message is None:  # the whole page is drawn: what does not change comes along
+        answer["labels"] = [[label, visible(label)] for label in sorted(project.known_labels, key=str.casefold)]
+    _card(key="desk", data=answer, on_message_change=lambda: _listen(project, user))
+
+
+def _listen(project: Project, user: str) -> None:
+    """Take what the component said; runs before the fragment is drawn again."""
+    tab = state.tab()
+    try:
+        message = read_message(state.said("desk"))
+        tab.error = ""
+    except SettingsError as error:
+        tab.message, tab.error = None, str(error)
+        return
+    message = replace(message, reviewer=user or message.reviewer)
+    tab.tab_id, tab.reviewer, tab.message = message.tab, message.reviewer, message
+    if message.pressed:
+        tab.outcome = _record(project, message, user)
+        tab.settled.extend(tab.outcome.settled)
+        tab.refused.extend(tab.outcome.refused)
+        project.new_labels.update(tab.outcome.new_labels)
+    else:
+        tab.outcome = Outcome()
+    if message.release:
+        _tolerant(release, project.engine, project.dataset, tab.tab_id, message.release)
+
+
+def _record(project: Project, message: Message, user: str) -> Outcome:
+    def card_of(item_id: str) -> Card:
+        seen = state.tab().cards.get(item_id)  # a decision is about what was seen, also after a publish
+        if seen is None:
+            (item,) = find_items(project.engine, project.dataset, Filters(item_id=item_id), 1) or [None]
+            if item is None:
+                raise SettingsError(f"There is no item '{item_id[:60]}' in this data set.")
+            (seen,) = project.cards([item])
+        return seen
+
+    def keep(action: Action, known: Any) -> None:
+        record(project.engine, check_action(action, known))
+
+    def take_back(target: str, undo_id: str) -> Any:
+        return undo(project.engine, project.dataset, message.reviewer, target, undo_id=undo_id, session=message.tab)
+
+    context = Context(project.dataset, message.reviewer, message.tab, project.run.run_id, project.version)
+    return record_all(message.pressed, context, project.known_labels, card_of, keep, take_back)
+
+
+def _answer(project: Project, filters: Filters, user: str, message: Message | None) -> dict[str, Any]:
+    """What the tab is handed: answers to its actions, the items that it holds now, and the cards that it lacks."""
+    tab = state.tab()
+    if not tab.tab_id or not (user or tab.reviewer):
+        return {"need_hello": True, "error": tab.error}
+    outcome = tab.outcome
+    shared: dict[str, Any] = {
+        "need_hello": message is None,
+        "acks": list(tab.settled),
+        "rejected": [list(pair) for pair in tab.refused],
+        "notice": outcome.notice,
+        "error": tab.error or outcome.error,
+    }
+    try:
+        held = _claim(project, filters, tab, message, outcome)
+        have = message.have if message else frozenset()
+        new = [item for item in held if item.item_id not in have]
+        cards = project.cards(new)
+        for card in cards:
+            tab.show(card)
+        laid = [lay_out(card, item, project.album) for card, item in zip(cards, new, strict=True)]
+        shared |= data.counts(project)
+    except CurationError as error:
+        return shared | {"error": shared["error"] or str(error)}
+    return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": list(outcome.returned)}
+
+
+def _claim(project: Project, filters: Filters, tab: state.Tab, message: Message | None, outcome: Outcome) -> list[Item]:
+    """Items for the tab: those that an undo gave back first, then as many as it wants."""
+    want = message.want if message else AHEAD
+
+    def get(wanted: Filters, count: int) -> list[Item]:
+        return claim(project.engine, project.dataset, tab.reviewer, tab.tab_id, wanted, count)
+
+    held = [item for item_id in outcome.returned for item in get(Filters(item_id=item_id), 1)]
+    known = {item.item_id for item in held}
+    return [*held, *(item for item in get(filters, want) if item.item_id not in known)]
+
+
+def leave(project: Project) -> None:
+    """Give back what the tab holds: it shows another page now."""
+    tab = state.tab()
+    if tab.tab_id and tab.scope:
+        _tolerant(release, project.engine, project.dataset, tab.tab_id)
+    tab.scope = ""
+
+
+def _tolerant(function: Any, *arguments: Any) -> None:
+    """Leases end by themselves: that one could not be given back harms nobody."""
+    try:
+        function(*arguments)
+    except CurationError:
+        return

@@ -1,0 +1,333 @@
+"""A reviewer's desk: what the browser of one tab says, what is recorded of it, and what the tab is handed next.
+
+    message (from the browser) --read_message--> Message --record_all--> Outcome
+    items (claimed)            --lay_out--> cards as JSON, pictures as data URLs
+
+Everything that a browser says is checked here, because anybody can write to the app's port.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curation.actions import ACTIONS, Context, verdict_action
+from curation.cards import Card, Member
+from curation.decisions import Action
+from curation.errors import CurationError, SettingsError, WorkspaceError
+from curation.explain import Label, percent, title_of, visible
+from curation.pictures import picture_bytes
+
+PICTURE_PX, MEMBER_PX, TWIN_PX, THUMB_PX = 1000, 640, 480, 96
+SHOWN_NEIGHBOURS = 6
+SHOWN_MEMBERS = 24  # side by side; a case of 10,000 copies is still one decision
+MOST_ACTIONS, MOST_ITEMS, MOST_LABELS = 1000, 2000, 50
+MOST_WANTED = 60
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+# --- what the browser says ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """One key press as the browser tells it; `undo` says that it takes back `target` ("" = the reviewer's last)."""
+
+    action_id: str
+    undo: bool = False
+    target: str = ""
+    items: tuple[str, ...] = ()
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    sample_id: str = ""
+    seconds: float = 0.0
+    shown: bool = True
+    comment: str = ""
+    reviewer: str = ""
+    new_label: bool = False
+    split_off: Mapping[str, str] = field(default_factory=dict)  # item -> another action's name, for a grid's exceptions
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a tab says at once: its id, who sits there, all actions it has no answer to, and what it needs.
+
+    have : items whose cards it has; want : how many items it would like to hold; release : those that it gives back
+    """
+
+    tab: str
+    reviewer: str
+    pressed: tuple[Pressed, ...] = ()
+    have: frozenset[str] = frozenset()
+    want: int = 1
+    release: tuple[str, ...] = ()
+
+
+def read_message(value: Any) -> Message:
+    """The message that a browser sent, checked.
+
+    Raises
+    ------
+    SettingsError : it is not one of ours.
+    """
+    if not isinstance(value, dict) or not _ID.fullmatch(str(value.get("tab", ""))):
+        raise SettingsError("The browser sent what is no message of the review page; reload the page.")
+    want = value.get("want")
+    return Message(
+        tab=str(value["tab"]),
+        reviewer=_text(value.get("reviewer"), 200).strip(),
+        pressed=tuple(_read_pressed(action) for action in _list(value.get("actions"), MOST_ACTIONS)),
+        have=frozenset(_texts(value.get("have"), MOST_ITEMS)),
+        want=min(max(want, 1), MOST_WANTED) if isinstance(want, int) else 1,
+        release=tuple(_texts(value.get("release"), MOST_ITEMS)),
+    )
+
+
+def _read_pressed(value: Any) -> Pressed:
+    if not isinstance(value, dict) or not _ID.fullmatch(str(value.get("action_id", ""))):
+        raise SettingsError("The browser sent an action without an id; reload the page.")
+    seconds = value.get("seconds")
+    exceptions = value.get("exceptions")
+    return Pressed(
+        action_id=str(value["action_id"]),
+        undo=value.get("kind") == "undo",
+        target=_text(value.get("target"), 100),
+        items=tuple(_texts(value.get("items"), MOST_ITEMS)),
+        name=_text(value.get("name"), 50),
+        labels=tuple(_texts(value.get("labels"), MOST_LABELS)),
+        sample_id=_text(value.get("sample_id"), 100),
+        seconds=float(min(max(seconds, 0), 86_400)) if isinstance(seconds, int | float) else 0.0,
+        shown=value.get("shown") is not False,
+        comment=_text(value.get("comment"), 10_000),
+        reviewer=_text(value.get("reviewer"), 200).strip(),
+        new_label=value.get("new_label") is True,
+        split_off={str(k): str(v) for k, v in exceptions.items()} if isinstance(exceptions, dict) else {},
+    )
+
+
+def _text(value: Any, longest: int) -> str:
+    return value[:longest] if isinstance(value, str) else ""
+
+
+def _list(value: Any, most: int) -> list[Any]:
+    return value[:most] if isinstance(value, list) else []
+
+
+def _texts(value: Any, most: int) -> list[str]:
+    return [text for text in _list(value, most) if isinstance(text, str)]
+
+
+# --- what is recorded ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a message's actions.
+
+    settled : ids of the actions that the store has; refused : (id, why) of those that it will never have
+    returned : items that an undo opened again; error : why the rest could not be saved now, "" if all is well
+    """
+
+    settled: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    returned: tuple[str, ...] = ()
+    new_labels: frozenset[str] = frozenset()
+    notice: str = ""
+    error: str = ""
+
+
+def record_all(
+    pressed: Sequence[Pressed],
+    context: Context,
+    known_labels: Collection[str],
+    card_of: Callable[[str], Card],
+    record: Callable[[Action, Collection[str] | None], Any],
+    undo: Callable[[str, str], Any],
+) -> Outcome:
+    """Record actions in the order in which the keys were pressed.
+
+    Parameters
+    ----------
+    context : dataset, reviewer, session, run and version of everything recorded
+    card_of : the card as this tab was shown it; raises CurationError for an item that there is not
+    record : (action, known labels or None) -> anything; raises SettingsError for one that can never be recorded
+    undo : (action to take back or "", undo_id) -> something with `items`, or None if there is nothing to take back
+
+    An action that cannot be saved now (a locked database, a full disk) stops the ones after it: the order of a
+    decision and its undo must not change. The browser keeps them, and sends them again.
+    """
+    settled: list[str] = []
+    refused: list[tuple[str, str]] = []
+    returned: list[str] = []
+    new_labels: set[str] = set()
+    notice = error = ""
+    for press in pressed:
+        try:
+            if press.undo:
+                undone = undo(press.target, press.action_id)
+                if undone is None:
+                    notice = "There is nothing left to take back."
+                else:
+                    returned = [*(item for item in undone.items if item not in returned), *returned]
+            else:
+                action = action_of(press, context, card_of)
+                record(action, None if press.new_label else known_labels)
+                if press.new_label:
+                    new_labels.update(press.labels)
+            settled.append(press.action_id)
+        except WorkspaceError as problem:
+            error = str(problem)
+            break
+        except CurationError as problem:
+            refused.append((press.action_id, visible(str(problem), 400, False)))
+    return Outcome(tuple(settled), tuple(refused), tuple(returned), frozenset(new_labels), notice, error)
+
+
+def action_of(press: Pressed, context: Context, card_of: Callable[[str], Card]) -> Action:
+    """The action that a key press stands for; of a grid, one action with the exceptions decided their own way.
+
+    Raises
+    ------
+    SettingsError, NotFoundError : no such action or item, or one that does not fit the other.
+    """
+    if not press.items:
+        raise SettingsError("The key press was about no item.")
+    named: dict[str, list[Card]] = {}
+    for item_id in dict.fromkeys(press.items):
+        name = press.split_off.get(item_id, press.name)
+        if name not in ACTIONS:
+            raise SettingsError(f"There is no action '{visible(name, 50)}'.")
+        named.setdefault(name, []).append(card_of(item_id))
+    parts = [
+        verdict_action(
+            cards, name, context,
+            labels=press.labels if name == press.name else (), sample_id=press.sample_id,
+            seconds=press.seconds, suggestion_shown=press.shown, comment=press.comment, action_id=press.action_id,
+        )
+        for name, cards in named.items()
+    ]  # fmt: skip
+    whole = [decision for part in parts for decision in part.decisions]
+    from dataclasses import replace
+
+    return replace(parts[0], decisions=tuple(whole))
+
+
+# --- what is laid on the desk -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Album:
+    """Pictures of one run as data URLs, by sample_id only."""
+
+    root: Path
+    samples: pd.DataFrame
+
+    def url(self, sample_id: str, side_px: int) -> str:
+        content, mime = picture_bytes(self.root, self.samples, sample_id, side_px)
+        return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
+    """A card as the browser draws it: JSON values; labels as they are for deciding, and `*_shown` for showing.
+
+    item : the claimed item (state, blind, show_suggestion)
+    """
+    show = bool(item.show_suggestion)
+    choices = [
+        {"label": name, "shown": visible(name), "p": round(p, 4), "percent": percent(p) if p > 0 else ""}
+        for name, p in card.suggestions
+        if name and name != card.given_label
+    ]
+    first = choices[0]["label"] if choices and show else None
+    return {
+        "id": card.item_id,
+        "kind": card.kind,
+        "state": str(item.state),
+        "show_suggestion": show,
+        "issues": [title_of(name) for name in card.issues],
+        "given": card.given_label,
+        "given_shown": visible(card.given_label),
+        "p_given": None if card.p_given is None else percent(card.p_given),
+        "choices": choices if show else [],
+        "why": [
+            [[visible(p, 500, isinstance(p, Label)), isinstance(p, Label)] for p in parts] for parts in card.why_parts
+        ]
+        if show
+        else [],
+        "picture": album.url(card.sample_id, PICTURE_PX) if card.kind == "sample" else "",
+        "size": _size_of(card),
+        "twins": [],
+        "neighbours": _neighbours(card, album, first),
+        "members": _members(card, album) if card.kind == "duplicates" else [],
+        "member_count": len(card.members),
+        "keep_why": visible(card.keep_why, 300, False),
+        "settle": card.settle_label if show else "",
+        "settle_shown": visible(card.settle_label),
+        "path_shown": visible(card.path, 300),
+        "facts": _facts(card),
+    }
+
+
+def _size_of(card: Card) -> list[int]:
+    own = card.members[0] if card.members else None
+    return [own.width_px, own.height_px] if own and own.width_px else []
+
+
+def _facts(card: Card) -> str:
+    own = card.members[0] if card.members else None
+    size = f"{own.width_px} × {own.height_px} px" if own and own.width_px else ""
+    split = f"split {visible(card.split, 60)}" if card.split else ""
+    reason = visible(card.reason, 300, False) if card.status != "ok" else ""
+    return " · ".join(part for part in (split, size, reason) if part)
+
+
+def _neighbours(card: Card, album: Album, suggested: str | None) -> list[dict[str, Any]]:
+    marks = {card.given_label: "as-given", suggested: "as-suggested"}
+    return [
+        {"picture": album.url(near.sample_id, THUMB_PX), "shown": visible(near.label, 60), "mark": marks.get(near.label, "")}
+        for near in card.neighbours[:SHOWN_NEIGHBOURS]
+    ]  # fmt: skip
+
+
+def _members(card: Card, album: Album) -> list[dict[str, Any]]:
+    """The copies side by side; facts in which they differ are marked."""
+    members = _shown_members(card)
+    facts = [_member_facts(member) for member in members]
+    differing = {name for name in facts[0] if len({f.get(name) for f in facts}) > 1} if facts else set()
+    labels = {member.label for member in card.members}
+    return [
+        {
+            "sample_id": member.sample_id,
+            "label": member.label,
+            "shown": visible(member.label),
+            "conflicts": len(labels) > 1,
+            "keep": member.proposed_keep,
+            "picture": album.url(member.sample_id, MEMBER_PX),
+            "facts": [[name, value, name in differing and name != "file"] for name, value in own.items()],
+        }
+        for member, own in zip(members, facts, strict=True)
+    ]
+
+
+def _shown_members(card: Card) -> list[Member]:
+    """The first ones in path order; the one that is proposed to be kept is always among them."""
+    kept = [member for member in card.members if member.proposed_keep]
+    others = [member for member in card.members if not member.proposed_keep]
+    chosen = {member.sample_id for member in [*kept, *others][:SHOWN_MEMBERS]}
+    return [member for member in card.members if member.sample_id in chosen]
+
+
+def _member_facts(member: Member) -> dict[str, str]:
+    return {
+        "split": visible(member.split, 60) or "none",
+        "size": f"{member.width_px} × {member.height_px} px" if member.width_px else "unreadable",
+        "bytes": f"{member.file_bytes:,}",
+        "format": visible(member.format, 20),
+        "file": visible(member.path, 200),
+    }
