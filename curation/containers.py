@@ -161,6 +161,8 @@ def _hdf5_reader(path: str, key: str) -> Callable[[int], np.ndarray]:
     import h5py
 
     dataset = h5py.File(path, "r")[key]  # h5py locks its calls itself
+    if dataset.external or dataset.is_virtual:  # its values come from another file, which may be any on this machine
+        raise UnreadableError(f"the array '{key}' is stored outside of the file; it is not followed")
     return lambda index: np.asarray(dataset[index])
 
 

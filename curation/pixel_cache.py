@@ -106,7 +106,8 @@ def wrong_rows(rows: np.ndarray, numbers: np.ndarray, checksums: np.ndarray, thr
 
 
 def append_entries(stem: Path, size: int, rows: np.ndarray, records: np.ndarray) -> None:
-    """Make rows (row_record) and their records (INDEX_RECORD, `row` counted from 0 in `rows`, -1 unreadable) durable.
+    """Make rows (row_record) and their records durable: INDEX_RECORD with the checksum of the row, `row` counted from 0
+    in `rows`, -1 unreadable.
 
     Raises
     ------
@@ -118,12 +119,9 @@ def append_entries(stem: Path, size: int, rows: np.ndarray, records: np.ndarray)
         if len(rows):
             with _appending(_file(stem, ".rows"), record.itemsize) as stream:
                 first = stream.tell() // record.itemsize
-                stream.write(rows.tobytes())
+                stream.write(rows.data)
         failpoint("pixels.after_rows")
         records = records.copy()
-        records["row_crc"][records["row"] >= 0] = [
-            zlib.crc32(rows[row].tobytes()) for row in records["row"][records["row"] >= 0]
-        ]
         records["row"][records["row"] >= 0] += first
         _append_records(_file(stem, ".index"), records)
         failpoint("pixels.after_index")

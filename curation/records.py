@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from curation.errors import SourceError
+from curation.file_names import path_to_text as path_to_text
+from curation.file_names import text_to_path as text_to_path
 
 # One row per picture. The importer fills sample_id, path, split, group; decoding fills the rest.
 SAMPLE_COLUMNS: dict[str, str] = {
@@ -78,21 +79,6 @@ def make_sample_id(path: str, taken: int = 0) -> str:
 def make_annotation_id(sample_id: str, position: int = 0) -> str:
     """The id of the annotation at `position` among those that its sample had when it was first imported."""
     return f"{sample_id}-{position}"
-
-
-def path_to_text(path: str) -> str:
-    """A file name as UTF-8-safe text: itself, but for bytes that are no UTF-8 (`os.fsdecode` makes them U+DC80..DCFF).
-
-    Those become the six characters of their escape. A backslash that would read as one is itself escaped, so that
-    `text_to_path` gives back every name exactly.
-    """
-    path = re.sub(r"\\(?=u(?:d[89a-f][0-9a-f]{2}|005c))", lambda _: r"\u005c", path)
-    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", path)
-
-
-def text_to_path(text: str) -> str:
-    """The file name that `path_to_text` made `text` from."""
-    return re.sub(r"\\u(d[89a-f][0-9a-f]{2}|005c)", lambda found: chr(int(found[1], 16)), text)
 
 
 def empty_samples(count: int = 0) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from pathlib import Path
 from curation.containers import open_container
 from curation.decoding import Picture, decode_picture
 from curation.errors import UnreadableError
-from curation.records import text_to_path
+from curation.file_names import text_to_path
 
 MAX_FILE_BYTES = 512 * 2**20
 
@@ -58,7 +58,7 @@ def read_bytes(root: Path, path: str, limit: int | None = None) -> bytes:
 
 def read_bytes_and_stat(root: Path, path: str, limit: int | None = None) -> tuple[bytes, os.stat_result]:
     """As `read_bytes`, with the state of the open file before it was read."""
-    location = locate(root, path)
+    location = _locate(root, path)
     try:
         descriptor = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -66,11 +66,10 @@ def read_bytes_and_stat(root: Path, path: str, limit: int | None = None) -> tupl
             _refuse_unless_regular(state.st_mode)
             if state.st_size > MAX_FILE_BYTES:
                 raise UnreadableError(f"larger than {MAX_FILE_BYTES // 2**20} MB ({state.st_size:,} bytes)")
-            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as stream:
-                wanted = state.st_size if limit is None else min(limit, state.st_size)
-                data = stream.read(wanted)
-                while 0 < len(data) < wanted and (more := stream.read(wanted - len(data))):
-                    data += more
+            wanted = state.st_size if limit is None else min(limit, state.st_size)
+            data = os.read(descriptor, wanted)
+            while 0 < len(data) < wanted and (more := os.read(descriptor, wanted - len(data))):
+                data += more
             return data, state
         finally:
             os.close(descriptor)
@@ -87,6 +86,10 @@ def locate(root: Path, path: str) -> Path:
     ------
     UnreadableError : the path is absolute, climbs with `..`, or a link on the way leads out of the root.
     """
+    return Path(_locate(root, path))
+
+
+def _locate(root: Path, path: str) -> str:
     name = text_to_path(path)
     if name.startswith("/") or ".." in name.split("/") or "\0" in name:
         raise UnreadableError("its path leads out of the data set's folder")
@@ -100,7 +103,7 @@ def locate(root: Path, path: str) -> Path:
                 raise UnreadableError("a link that leads out of the data set's folder")
             location, state = target, os.lstat(target)
         _refuse_unless_regular(state.st_mode)
-        return Path(location)
+        return location
     except OSError as error:
         raise UnreadableError(_plain(error)) from error
     except ValueError as error:

@@ -9,9 +9,9 @@ tool runs in a process of its own, imports not counted, files read once before s
 `--repeat` times in turn, the median counts. imagededup computes perceptual hashes, and is compared without the time to
 pair them; CleanVision runs its standard checks.
 
-`--enlarged FOLDER` measures on photos of the size that cameras and web sites give: the pictures at twice their side, with
-grain, as JPEG of quality 88, made in FOLDER (from a fixed seed) unless it is there. flowers17 becomes 1,360 photos of a
-short side of 512 px and about 82 KB each.
+`--enlarged FOLDER` measures on photos of the size that cameras and web sites give: the pictures at twice their side,
+with grain, as JPEG of quality 88, made in FOLDER (from a fixed seed) unless it is there. flowers17 becomes 1,360 photos
+of a short side of 512 px and about 82 KB each.
 
 The limit is Huffman decoding: the rate at which the same JPEG bytes are decoded at 1/8 scale, times the cores.
 """

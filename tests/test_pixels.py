@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from curation import decoding, pixel_cache, pixels
+from curation import chunks, decoding, pixel_cache, pixels
 from curation.errors import SourceError, WorkspaceError
 from curation.files import set_failpoints
 from curation.pixels import Pixels, decode, peek_size
@@ -170,7 +170,7 @@ def test_array_members_are_decoded_and_remembered(tmp_path: Path, monkeypatch: p
     found = decode(records_of(tmp_path / "p", paths), 8, tmp_path / "c")
     assert (found.gather(np.arange(5))[..., 1] == images).all()
     assert "none with the number 9" in found.samples["reason"].iloc[5]
-    monkeypatch.setattr(pixels, "open_container", lambda *_: pytest.fail("the array file was read again"))
+    monkeypatch.setattr(chunks, "open_container", lambda *_: pytest.fail("the array file was read again"))
     again = decode(records_of(tmp_path / "p", paths[:5]), 8, tmp_path / "c")
     assert again.decoded == 0
 
@@ -210,9 +210,9 @@ def test_a_killed_run_leaves_a_cache_that_the_next_one_completes(
     code = f"""
 import sys; sys.path.insert(0, {os.fspath(Path(__file__).parents[1])!r})
 from pathlib import Path
-from curation import pixels, files
+from curation import decode_workers, files, pixels
 from tests.test_pixels import records_of
-pixels.FLUSH_BYTES, pixels.CHUNK, pixels.RACY_SECONDS = 1, 2, -1.0
+pixels.FLUSH_BYTES, pixels.RACY_SECONDS, decode_workers.CHUNK_PICTURES = 1, -1.0, 2
 files.set_failpoints("{point}:kill:{count}")
 pixels.decode(records_of(Path({os.fspath(root)!r})), 16, Path({os.fspath(tmp_path / "cache")!r}), threads=1)
 """
@@ -265,9 +265,9 @@ def test_two_processes_at_once_fill_one_cache(root: Path, tmp_path: Path) -> Non
     code = f"""
 import sys; sys.path.insert(0, {os.fspath(Path(__file__).parents[1])!r})
 from pathlib import Path
-from curation import pixels
+from curation import decode_workers, pixels
 from tests.test_pixels import records_of
-pixels.FLUSH_BYTES, pixels.CHUNK = 1, 1
+pixels.FLUSH_BYTES, decode_workers.CHUNK_PICTURES = 1, 1
 pixels.decode(records_of(Path({os.fspath(root)!r})), 16, Path({os.fspath(tmp_path / "cache")!r}), threads=2)
 """
     running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
@@ -281,15 +281,15 @@ pixels.decode(records_of(Path({os.fspath(root)!r})), 16, Path({os.fspath(tmp_pat
 
 
 def test_what_is_hashed_is_what_is_decoded(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pixels.decode_picture
+    real = chunks.decode_picture
 
-    def change_then_decode(data: bytes, short_px: int | None) -> decoding.Picture:
+    def change_then_decode(data: bytes, *options: int) -> decoding.Picture:
         noise(500).save(root / "0.png")
-        return real(data, short_px)
+        return real(data, *options)
 
-    monkeypatch.setattr(pixels, "decode_picture", change_then_decode)
+    monkeypatch.setattr(chunks, "decode_picture", change_then_decode)
     before = decode(records_of(root, ["0.png"]), 16, tmp_path / "cache")
-    monkeypatch.setattr(pixels, "decode_picture", real)
+    monkeypatch.setattr(chunks, "decode_picture", real)
     want = np.asarray(noise(0).resize((16, 16), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(before.gather(np.array([0]))[0] - want).max() <= 1
     after = decode(records_of(root, ["0.png"]), 16, tmp_path / "cache")

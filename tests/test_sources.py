@@ -235,7 +235,7 @@ def test_what_is_no_picture_is_said(head: bytes, words: str) -> None:
 
 def test_a_missing_codec_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(picture(), "WEBP")
-    monkeypatch.setattr(decoding.features, "check", lambda name: name != "webp")
+    monkeypatch.setattr(decoding, "_has_codec", lambda name: name != "webp")
     assert "built with webp" in reason(data)
 
 
@@ -354,7 +354,7 @@ def test_a_reading_error_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(sources.os, "fdopen", fail)
+    monkeypatch.setattr(sources.os, "read", fail)
     with pytest.raises(UnreadableError, match="Input/output error"):
         open_picture(tmp_path, "a.png")
 
