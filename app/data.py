@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,7 +11,6 @@ from sqlalchemy import Engine
 
 from curation import manifest, review, store
 from curation.desk import Album
-from curation.errors import CurationError
 from curation.runs import Run, read_run
 
 BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here

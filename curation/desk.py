@@ -244,7 +244,7 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
         for name, p in card.suggestions
         if name and name != card.given_label
     ]
-    first = choices[0]["label"] if choices and show else None
+    first = str(choices[0]["label"]) if choices and show else ""
     return {
         "id": card.item_id,
         "kind": card.kind,
@@ -287,12 +287,17 @@ def _facts(card: Card) -> str:
     return " · ".join(part for part in (split, size, reason) if part)
 
 
-def _neighbours(card: Card, album: Album, suggested: str | None) -> list[dict[str, Any]]:
-    marks = {card.given_label: "as-given", suggested: "as-suggested"}
+def _neighbours(card: Card, album: Album, suggested: str) -> list[dict[str, Any]]:
+    """The nearest pictures; marked where they carry the given label, or the one that is suggested."""
+    marks = {suggested: "as-suggested", card.given_label: "as-given"}
     return [
-        {"picture": album.url(near.sample_id, THUMB_PX), "shown": visible(near.label, 60), "mark": marks.get(near.label, "")}
+        {
+            "picture": album.url(near.sample_id, THUMB_PX),
+            "shown": visible(near.label, 60),
+            "mark": marks.get(near.label, "") if near.label else "",
+        }
         for near in card.neighbours[:SHOWN_NEIGHBOURS]
-    ]  # fmt: skip
+    ]
 
 
 def _members(card: Card, album: Album) -> list[dict[str, Any]]:

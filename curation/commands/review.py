@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from curation.commands.options import COMMON, Command, common, option, print_json, run_argument
+from curation.commands.options import Command, common, option, print_json, run_argument
 from curation.errors import NotFoundError, SettingsError
 
 REVIEW = "Review"
@@ -71,7 +71,7 @@ def command(
     if host not in LOOPBACK and not _has_authentication(Path.cwd()):
         raise SettingsError(
             f"--host {host} would let everybody who can reach this machine change labels under any name. Configure "
-            "sign-in first ([auth] in .streamlit/secrets.toml, see docs/review.md), or keep 127.0.0.1 and forward the port."
+            "sign-in first ([auth] in .streamlit/secrets.toml), or keep 127.0.0.1 and forward the port."
         )
     port = _free_port(host, port)
     url = f"http://{'localhost' if host in LOOPBACK else host}:{port}"
