@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from curation.errors import WorkspaceError
 
-ANOTHER_WORKSPACE = "Choose a folder that you can write to with --workspace DIR."
+ANOTHER_WORKSPACE = "Choose a place that you can write to with --workspace DIR."
 
 # Fault injection for tests: {"manifest.after_rename": ["kill", 3]} kills the process the third time that point is
 # passed. Only the command line fills it (from CURATE_FAILPOINT), so that the library itself reads no environment.
@@ -51,6 +51,7 @@ def write_atomic(
     write: Callable[[BinaryIO], object],
     name: str = "file",
     place: Callable[[str, Path], object] = os.replace,
+    option: str = "--workspace DIR",
 ) -> None:
     """Write a file through a temporary name in the same folder, fsync, rename, fsync of the folder.
 
@@ -58,7 +59,7 @@ def write_atomic(
 
     `name` is the prefix of the fault-injection points `<name>.before_write`, `.before_sync`, `.before_rename`,
     `.after_rename`. `place` gives the finished file its name: `os.replace`, or `link_new` where nobody else's file of
-    that name may be replaced.
+    that name may be replaced. `option` is what a user says to choose another place.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def write_atomic(
     """
     temporary = None
     try:
-        with workspace_errors(path):
+        with workspace_errors(path, option):
             path.parent.mkdir(parents=True, exist_ok=True)
             _refuse_special(path)
             remove_leftovers(path)
@@ -151,12 +152,18 @@ def _temporary_prefix(path: Path) -> str:
 
 
 @contextmanager
-def workspace_errors(path: Path) -> Iterator[None]:
+def workspace_errors(path: Path, option: str = "--workspace DIR") -> Iterator[None]:
     """Turn what the operating system refuses (full disk, no permission) into a WorkspaceError that names `path`."""
     try:
         yield
     except OSError as error:
-        raise WorkspaceError(f"{path} could not be written: {error.strerror or error}. {_advice(error)}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = (
+            f"Free some space, or choose another place with {option}, and run the same command again."
+            if full
+            else f"Choose a place that you can write to with {option}."
+        )
+        raise WorkspaceError(f"{path} could not be written: {error.strerror or error}. {advice}") from error
 
 
 def check_workspace(folder: Path) -> None:
@@ -197,9 +204,3 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
-
-
-def _advice(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "Free some space, or choose another place with --workspace DIR, and run the same command again."
-    return ANOTHER_WORKSPACE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,13 +66,13 @@ def save_issues(issues: pd.DataFrame, output: Path) -> Path:
     """
     if output.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{output} ends in '{output.suffix}'; issues are saved as {', '.join(SUFFIXES)}.")
-    if output.is_dir():
+    if os.path.isdir(output):
         raise SettingsError(f"{output} is a folder; name a file in it, such as {output / 'issues.csv'}.")
     if output.suffix.lower() == ".parquet":
-        write_atomic(output, lambda stream: issues.to_parquet(stream, index=False), "issues")
+        write_atomic(output, lambda stream: issues.to_parquet(stream, index=False), "issues", option="--output FILE")
         return output
     text = _csv(issues) if output.suffix.lower() == ".csv" else _json(issues)
-    write_atomic(output, lambda stream: stream.write(text.encode()), "issues")
+    write_atomic(output, lambda stream: stream.write(text.encode()), "issues", option="--output FILE")
     return output
 
 

@@ -142,6 +142,10 @@ class _Stage:
             self.shown = True
             self.marks.append((time.monotonic(), self.done))
 
+    def amount(self) -> str:
+        """How far it is: `3,000 of 5,000 files`, or `3,000 files` where nobody knows how many there will be."""
+        return f"{self.done:,} of {self.total:,} {self.unit}" if self.total else f"{self.done:,} {self.unit}"
+
     def left(self) -> str:
         """Time left in words, "" while nothing can be said."""
         if not self.marks or self.done <= self.marks[0][1] or not self.total:
@@ -149,6 +153,12 @@ class _Stage:
         since, before = self.marks[0]
         seconds = (time.monotonic() - since) / (self.done - before) * max(self.total - self.done, 0)
         return f"about {rough_duration(seconds)} left"
+
+
+class _Amount(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        stage: _Stage = task.fields["stage"]
+        return Text(stage.amount())
 
 
 class _TimeLeft(ProgressColumn):
@@ -210,22 +220,20 @@ class RichProgress(Progress):
             stage.show()
             if not self._console.is_terminal:
                 left = stage.left()
-                self._line(f"{stage.name}: {stage.done:,} of {stage.total:,} {stage.unit}{left and ', ' + left}")
+                self._line(f"{stage.name}: {stage.amount()}{left and ', ' + left}")
                 self._later(stage.next_line_seconds, stage)
                 stage.next_line_seconds = min(2 * stage.next_line_seconds, MOST_LINE_SECONDS)
                 return
             if self._bars is None:
                 self._bars = self._new_bars()
                 self._bars.start()
-            stage.bar = self._bars.add_task(
-                stage.name, total=stage.total or None, completed=stage.done, stage=stage, unit=stage.unit
-            )
+            stage.bar = self._bars.add_task(stage.name, total=stage.total or None, completed=stage.done, stage=stage)
 
     def _new_bars(self) -> Bars:
         return Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan", pulse_style="cyan"),
-            TextColumn("{task.completed:,.0f} of {task.fields[stage].total:,} {task.fields[unit]}", markup=False),
+            _Amount(),
             _TimeLeft(),
             console=self._console,
             transient=True,

@@ -107,7 +107,17 @@ def test_a_stage_that_never_advances_is_shown_all_the_same() -> None:
     console, stream = make_console()
     with RichProgress(console, patience_seconds=0.02) as progress, progress.stage("stuck", 0, "units"):
         time.sleep(0.1)
-    assert "stuck: 0 of 0 units" in stream.getvalue()
+    assert "stuck: 0 units" in stream.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_stage_of_unknown_length_counts_without_an_end(terminal: bool) -> None:
+    console, stream = make_console(terminal)
+    with RichProgress(console, patience_seconds=0.02) as progress, progress.stage("list", 0, "files") as advance:
+        advance(3000)
+        time.sleep(0.1)
+    assert "3,000 files" in stream.getvalue()
+    assert "of 0" not in stream.getvalue()
 
 
 def train_and_fail(progress: RichProgress) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import pandas as pd
 
 from curation.commands.options import COMMON, Command, common, option, print_json, run_argument
+from curation.errors import SettingsError
+from curation.runs import Run, read_run
+from curation.wording import counted
 
 LISTED = 20
 
@@ -32,20 +36,32 @@ def command(
     RUN is a run id or the beginning of one; without it, the latest run. The surest issues come first; after the flagged
     ones, the ranking of labels goes on to the end.
     """
+    from curation.explain import visible
     from curation.issue_files import issue_records, ranked_issues, save_issues
-    from curation.runs import read_run
     from curation.terminal import stderr_console, stdout_console
 
     run = read_run(workspace, run_id)
     issues = ranked_issues(run, names, top)
     if output is not None:
+        _refuse_source(output, run)
         save_issues(issues, output)
         console = stderr_console() if as_json else stdout_console()
-        console.print(f"{len(issues):,} issues of run {run.run_id} saved to {output}", soft_wrap=True)
+        saved = f"{counted(len(issues), 'issue')} of run {run.run_id} saved to {visible(str(output), 4096)}"
+        console.print(saved, soft_wrap=True)
     if as_json:
         print_json(issue_records(issues))
     elif output is None:
         _print(issues, LISTED if top is None else top)
+
+
+def _refuse_source(output: Path, run: Run) -> None:
+    """The labels of a data set are never written over, even if --output names their table."""
+    root, labels = Path(run.info.get("root") or "."), (run.info.get("import") or {}).get("labels") or ""
+    source = Path(run.info.get("source") or ".")
+    for table in (source, root / source.name, Path(labels), root / labels):
+        with suppress(OSError, ValueError):
+            if table.is_file() and output.samefile(table):
+                raise SettingsError(f"{output} is the table that the run was made from; choose another name.")
 
 
 def _print(issues: pd.DataFrame, listed: int) -> None:

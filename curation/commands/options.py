@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +25,20 @@ class GroupedOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help lists its options by group, in the order in which they are declared."""
+    """A command whose help lists its options by group, in the order in which they are declared.
+
+    An empty argument is refused: it is what a shell makes of a variable that is not set, and for --workspace or
+    --labels it would quietly mean something else.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for before, value in itertools.pairwise(["", *args]):
+            if not value:
+                what = f"The value of {before}" if before.startswith("--") else "An argument"
+                raise click.UsageError(f"{what} is empty. Is a variable not set?", ctx)
+            if re.fullmatch(r"--[a-z-]+=", value):
+                raise click.UsageError(f"The value of {value[:-1]} is empty. Is a variable not set?", ctx)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}

@@ -14,6 +14,7 @@ from curation.detectors import DETECTORS
 from curation.explain import percent, read_evidence, title_of, visible
 from curation.runs import Run
 from curation.terminal import duration, shown, shown_path, table
+from curation.wording import counted
 
 HOW_MODES_WORK = {
     "compact": "a small network trained from scratch",
@@ -30,14 +31,14 @@ def print_summary(run: Run, console: Console) -> None:
     """Print the summary of a run, but for what to type next."""
     info, samples, issues = run.info, run.samples(), run.issues()
     _read(info, samples, console)
-    _model(info, console)
+    if run.has_array("pred_probs"):  # else a note says why no model was trained
+        _model(info, console)
     _counts(info, issues, console)
     _health(info, console)
     _worst(samples, issues, console)
     seconds = float(sum((info.get("seconds") or {}).values()))
-    console.print(
-        f"Run {run.run_id}", Text(f"made in {duration(seconds)}, kept in {run.folder}", style="dim"), soft_wrap=True
-    )
+    made = f"made in {duration(seconds)}, kept in {visible(str(run.folder), 4096)}"
+    console.print(f"Run {run.run_id}", Text(made, style="dim"), soft_wrap=True)
 
 
 def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None:
@@ -45,8 +46,8 @@ def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None
     readable = samples[samples["status"] == "ok"]
     splits = [f"{shown(name, 16)} {count:,}" for name, count in readable["split"].value_counts().items() if name]
     facts = [
-        f"{len(readable):,} pictures",
-        f"{len(info.get('classes') or []):,} classes",
+        counted(len(readable), "picture"),
+        counted(len(info.get("classes") or []), "class", "classes"),
         ", ".join(splits) if len(splits) > 1 else "",
     ]
     console.print(Text(shown(info["dataset"]), style="bold"), Text(": " + ", ".join(filter(None, facts))), sep="")
@@ -54,7 +55,7 @@ def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None
         _indented(console, visible(str(note), 500))
     hidden = len(info.get("notes") or []) - LISTED_NOTES
     if hidden > 0:
-        _indented(console, f"and {hidden} more notes: curate report", "dim")
+        _indented(console, f"and {counted(hidden, 'more note')}: curate report", "dim")
     broken = samples[samples["status"] != "ok"]
     _reasons("could not be read", broken, console, "curate issues --issue unreadable")
     rejected = pd.DataFrame(info.get("rejected") or [])
@@ -108,8 +109,8 @@ def _health(info: dict[str, Any], console: Console) -> None:
     console.print()
     share = Text(percent(health["label_health"]), style="bold green")
     console.print(Text("Label health ", style="bold"), share, sep="", end="")
-    wrong = f"{round(health['estimated_wrong']):,} of {health['labels']:,}"
-    console.print(f": about {wrong} labels are wrong{also}")
+    wrong, labels = round(health["estimated_wrong"]), health["labels"]
+    console.print(f": about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong{also}")
     pairs = (health.get("confused") or [])[:LISTED_PAIRS]
     if pairs:
         console.print()
@@ -149,7 +150,7 @@ def probabilities(row: dict[str, Any]) -> tuple[str, str]:
 
 def print_next(workspace: Path, console: Console) -> None:
     """What to type next."""
-    where = "" if str(workspace) == "." else f" --workspace {shlex.quote(str(workspace))}"
+    where = "" if str(workspace) == "." else f" --workspace {shlex.quote(visible(str(workspace), 4096))}"
     console.print()
     console.print(Text("Next", style="bold"))
     steps = {

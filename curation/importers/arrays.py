@@ -58,12 +58,14 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     names = _class_names(file, shapes, {pair.labels for pair in pairs})
     rows = Rows([], [], [])
     prefix = path_to_text(file.name)
-    for pair in pairs:
-        count = shapes[pair.images][0][0]
-        labels = read_labels(file, pair.labels, shapes, names, count) if pair.labels else [""] * count
-        rows.paths += [f"{prefix}#{pair.images}/{index}" for index in range(count)]
-        rows.labels += labels
-        rows.splits += [canonical_split(pair.split)] * count
+    with progress.stage("Reading labels", sum(shapes[pair.images][0][0] for pair in pairs), "pictures") as advance:
+        for pair in pairs:
+            count = shapes[pair.images][0][0]
+            labels = read_labels(file, pair.labels, shapes, names, count) if pair.labels else [""] * count
+            rows.paths += [f"{prefix}#{pair.images}/{index}" for index in range(count)]
+            rows.labels += labels
+            rows.splits += [canonical_split(pair.split)] * count
+            advance(count)
     notes = [f"Arrays taken: {', '.join(_pair_words(pair, shapes) for pair in pairs)}."]
     if names:
         more = " ..." if len(names) > 5 else ""
@@ -71,7 +73,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     unused = sorted(set(shapes) - {key for pair in pairs for key in (pair.images, pair.labels)})
     if unused and not names:
         notes.append(f"Arrays not used: {', '.join(shown(key) for key in unused[:20])}.")
-    return assemble(rows, file.parent, "arrays", notes)
+    return assemble(rows, file.parent, "arrays", notes, progress=progress)
 
 
 def read_shapes(file: Path) -> Shapes:

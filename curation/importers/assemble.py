@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from curation.importers.listing import Listing
+from curation.progress import SILENT, Progress
 from curation.records import (
     Records,
     empty_annotations,
@@ -54,33 +55,22 @@ def assemble(
     notes: Iterable[str] = (),
     rejected: Sequence[tuple[str, str]] = (),
     settings: dict[str, Any] | None = None,
+    progress: Progress = SILENT,
 ) -> Records:
     """The two tables of a data set, sorted by path, and the notes that its paths and labels themselves give rise to.
 
     `rejected` : (path, reason); paths are in text form.
     """
     count = len(rows.paths)
-    order = sorted(range(count), key=rows.paths.__getitem__)
-    samples = empty_samples(count)
-    paths = [rows.paths[i] for i in order]
-    sample_ids = [make_sample_id(path) for path in paths]
-    samples["sample_id"] = pd.Series(sample_ids, dtype="str")
-    samples["path"] = pd.Series(paths, dtype="str")
-    for name, values in (("split", rows.splits), ("group", rows.groups)):
-        if values:
-            samples[name] = pd.Series([values[i] for i in order], dtype="str")
-    samples["status"] = pd.Series(np.full(count, "ok", dtype=object), dtype="str")
-
-    labelled = [(i, k) for k, i in enumerate(order) if rows.labels and rows.labels[i] != ""]
-    annotations = empty_annotations(len(labelled))
-    annotations["annotation_id"] = pd.Series([make_annotation_id(sample_ids[k]) for _, k in labelled], dtype="str")
-    annotations["sample_id"] = pd.Series([sample_ids[k] for _, k in labelled], dtype="str")
-    annotations["label"] = pd.Series([rows.labels[i] for i, _ in labelled], dtype="str")
-    if rows.attributes:
-        annotations["attributes"] = pd.Series([rows.attributes[i] for i, _ in labelled], dtype="str")
-
-    found = [*notes, *class_notes(annotations["label"]), *path_notes(paths)]
-    if count and not labelled:
+    with progress.stage("Making tables", 3 * count, "rows") as advance:
+        order = sorted(range(count), key=rows.paths.__getitem__)
+        samples = _samples(rows, order)
+        advance(count)
+        annotations = _annotations(rows, order, samples["sample_id"].tolist())
+        advance(count)
+        found = [*notes, *class_notes(annotations["label"]), *path_notes(samples["path"].tolist())]
+        advance(count)
+    if count and annotations.empty:
         found.append(
             "No picture has a label, so nothing can be said about labels. Labels can come from folders, "
             "from the file name (--label-from-name) or from a table (--labels TABLE)."
@@ -89,6 +79,29 @@ def assemble(
     return Records(
         samples, annotations, root, source_format, notes=tuple(found), rejected=refused, settings=settings or {}
     )
+
+
+def _samples(rows: Rows, order: Sequence[int]) -> pd.DataFrame:
+    samples = empty_samples(len(order))
+    paths = [rows.paths[i] for i in order]
+    samples["sample_id"] = pd.Series([make_sample_id(path) for path in paths], dtype="str")
+    samples["path"] = pd.Series(paths, dtype="str")
+    for name, values in (("split", rows.splits), ("group", rows.groups)):
+        if values:
+            samples[name] = pd.Series([values[i] for i in order], dtype="str")
+    samples["status"] = pd.Series(np.full(len(order), "ok", dtype=object), dtype="str")
+    return samples
+
+
+def _annotations(rows: Rows, order: Sequence[int], sample_ids: Sequence[str]) -> pd.DataFrame:
+    labelled = [(i, k) for k, i in enumerate(order) if rows.labels and rows.labels[i] != ""]
+    annotations = empty_annotations(len(labelled))
+    annotations["annotation_id"] = pd.Series([make_annotation_id(sample_ids[k]) for _, k in labelled], dtype="str")
+    annotations["sample_id"] = pd.Series([sample_ids[k] for _, k in labelled], dtype="str")
+    annotations["label"] = pd.Series([rows.labels[i] for i, _ in labelled], dtype="str")
+    if rows.attributes:
+        annotations["attributes"] = pd.Series([rows.attributes[i] for i, _ in labelled], dtype="str")
+    return annotations
 
 
 def rejected_as_text(rejected: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

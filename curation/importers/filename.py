@@ -36,7 +36,8 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
         first = paths[labels.index("")]
         nameless = counted(labels.count(""), "name holds", "names hold")
         notes.append(f"{nameless} no label, the first is {shown(first)}.")
-    return assemble(Rows(paths, labels, splits), root, "filename", notes, rejected_as_text(listing.rejected))
+    rows = Rows(paths, labels, splits)
+    return assemble(rows, root, "filename", notes, rejected_as_text(listing.rejected), progress=progress)
 
 
 def label_from_name(name: str, pattern: re.Pattern[str] | None = None) -> str:

@@ -74,7 +74,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
         notes.append(f"{outside} no label, the first is {shown(path_to_text(first))}.")
     notes += _empty_folder_note(listing)
     rows = Rows([path_to_text(path) for path in listing.images], labels, splits)
-    return assemble(rows, root, "folder", notes, rejected_as_text(listing.rejected))
+    return assemble(rows, root, "folder", notes, rejected_as_text(listing.rejected), progress=progress)
 
 
 def list_pictures(source: str, workspace: Path, progress: Progress) -> tuple[Path, Listing]:

@@ -93,7 +93,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     ]
     notes += _empty_label_notes(table, labels, matched)
     rejected = matched.rejected + (rejected_as_text(listing.rejected) if whole else [])
-    return assemble(rows, root, "table", notes, rejected)
+    return assemble(rows, root, "table", notes, rejected, progress=progress)
 
 
 def match(
@@ -121,6 +121,7 @@ def match(
                 matched.rejected.append((path, _again(table, row, earlier, labels, splits)))
                 if labels[row] != labels[earlier]:
                     matched.also.setdefault(earlier, []).append(labels[row])
+        advance(len(cells) % 20_000)
     missing = len(matched.rejected)
     if merged:
         matched.notes.append(
@@ -208,7 +209,8 @@ def _nothing_found(root: Path, table: Table, cells: Sequence[str], matched: Matc
     cell, reason = matched.rejected[0]
     rows = f"Not one of the {len(cells):,} rows" if len(cells) > 1 else "Not even the one row"
     return SourceError(
-        f"{rows} of {table.file.name} has a picture in {shown(str(root), limit=300)}. The first is {shown(cell)}, {reason}.{suggestion(root, cells, finder.known)}"
+        f"{rows} of {table.file.name} has a picture in {shown(str(root), limit=300)}. "
+        f"The first is {shown(cell)}, {reason}.{suggestion(root, cells, finder.known)}"
     )
 
 

@@ -18,7 +18,7 @@ from curation.files import write_atomic
 from curation.importers import arrays
 from curation.importers.assemble import Rows, assemble, shown
 from curation.importers.options import ImportOptions
-from curation.progress import Progress
+from curation.progress import SILENT, Progress
 from curation.records import Records, path_to_text
 
 PREFIX = "torchvision:"
@@ -90,13 +90,13 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     if not os.path.exists(packed):
         opened = {split: _open(name, arguments, folder, progress) for split, arguments in SPECS[name].splits.items()}
         if not hasattr(next(iter(opened.values())), "data") and name != "FakeData":
-            return from_files(name, opened, folder / "torchvision")
-        pack(opened, packed)
+            return from_files(name, opened, folder / "torchvision", progress)
+        pack(opened, packed, progress)
     records = arrays.load(str(packed), ImportOptions(), workspace, progress)
     return replace(records, source_format="torchvision", settings={"dataset": name})
 
 
-def pack(opened: Mapping[str, Any], target: Path) -> None:
+def pack(opened: Mapping[str, Any], target: Path, progress: Progress = SILENT) -> None:
     """Write data sets that hold arrays as one uncompressed .npz, which is read picture by picture later.
 
     opened : split name -> data set with `data` (N, H, W[, C]) or (N, C, H, W) and `targets` or `labels`, or one that
@@ -104,17 +104,19 @@ def pack(opened: Mapping[str, Any], target: Path) -> None:
     """
     parts: dict[str, np.ndarray] = {}
     classes: list[str] = []
-    for split, dataset in opened.items():
-        images, labels = _contents(dataset)
-        parts[f"{split}_images" if split else "images"] = images
-        parts[f"{split}_labels" if split else "labels"] = labels.astype(np.int64)
-        classes = classes or _class_names(dataset)
-    if classes:
-        parts["class_names"] = np.array(classes, dtype=np.str_)
-    write_atomic(target, lambda stream: np.savez(stream, allow_pickle=False, **parts), "import")
+    with progress.stage("Packing", 0, "pictures") as advance:
+        for split, dataset in opened.items():
+            images, labels = _contents(dataset)
+            parts[f"{split}_images" if split else "images"] = images
+            parts[f"{split}_labels" if split else "labels"] = labels.astype(np.int64)
+            classes = classes or _class_names(dataset)
+            advance(len(images))
+        if classes:
+            parts["class_names"] = np.array(classes, dtype=np.str_)
+        write_atomic(target, lambda stream: np.savez(stream, allow_pickle=False, **parts), "import")
 
 
-def from_files(name: str, opened: Mapping[str, Any], root: Path) -> Records:
+def from_files(name: str, opened: Mapping[str, Any], root: Path, progress: Progress = SILENT) -> Records:
     """Records of data sets whose pictures are files below `root`."""
     rows = Rows([], [], [])
     for split, dataset in opened.items():
@@ -123,7 +125,7 @@ def from_files(name: str, opened: Mapping[str, Any], root: Path) -> Records:
             rows.paths.append(path_to_text(Path(os.path.relpath(path, root)).as_posix()))
             rows.labels.append(classes[label] if classes else str(label))
             rows.splits.append(split)
-    return assemble(rows, root, "torchvision", settings={"dataset": name})
+    return assemble(rows, root, "torchvision", settings={"dataset": name}, progress=progress)
 
 
 def _open(name: str, arguments: Arguments, folder: Path, progress: Progress) -> Any:

@@ -33,7 +33,7 @@ def write_report(run: Run, output: Path, progress: Progress = SILENT) -> Path:
     """
     page = render(run, progress)
     # Lone surrogates have become visible text; "replace" is for what cannot be foreseen.
-    write_atomic(output, lambda stream: stream.write(page.encode("utf-8", "replace")), "report")
+    write_atomic(output, lambda stream: stream.write(page.encode("utf-8", "replace")), "report", option="--output FILE")
     return output
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from curation.errors import SettingsError, SourceError
 from curation.importers import IMPORTERS, ImportOptions, load, recognise
 from curation.importers.assemble import shown
-from curation.progress import Progress
+from curation.progress import Advance, Progress
 from curation.records import check_records, make_sample_id
 from tests.importers.pictures import make_pictures
 
@@ -91,18 +93,32 @@ def test_a_source_that_cannot_be_read_says_what_to_do(
     assert words in str(raised.value)
 
 
+class Seen(Progress):
+    """Remembers the stages, and that each was advanced to its end."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str = "images") -> Iterator[Advance]:
+        self.stages.append(name)
+        done = [0]
+        yield lambda count: done.append(count)
+        assert not total or sum(done) == total
+
+
 def test_long_stages_report_progress(tmp_path: Path) -> None:
-    stages = []
-
-    class Seen(Progress):
-        def stage(self, name: str, total: int, unit: str = "images"):  # type: ignore[no-untyped-def]
-            stages.append(name)
-            return super().stage(name, total, unit)
-
     make_pictures(tmp_path, "a.png")
     (tmp_path / "t.csv").write_text("image,label\na.png,cat\n")
-    load(tmp_path, options={"labels": "t.csv"}, progress=Seen())
-    assert stages == ["Reading table", "Listing", "Matching table"]
+    np.savez(tmp_path / "t.npz", images=np.zeros((2, 4, 4), np.uint8), labels=np.arange(2))
+    for source, options, stages in (
+        ("", {}, ["Listing", "Making tables"]),
+        ("", {"labels": str(tmp_path / "t.csv")}, ["Reading table", "Listing", "Matching table", "Making tables"]),
+        ("t.npz", {}, ["Reading labels", "Making tables"]),
+    ):
+        seen = Seen()
+        load(tmp_path / source, options=options, progress=seen)
+        assert seen.stages == stages
 
 
 def test_text_for_people_holds_no_terminal_codes() -> None:
