@@ -24,6 +24,7 @@ from curation.detectors import find_issues
 from curation.detectors.contract import Inputs
 from curation.duplicates import Duplicates, find_duplicates
 from curation.errors import SettingsError
+from curation.files import check_workspace
 from curation.folds import CrossValidation, assign_folds, combine_groups
 from curation.health import health
 from curation.importers import ImportOptions, load
@@ -81,6 +82,7 @@ def score(
     CurationError : anything that the user can put right; see curation.errors.
     """
     workspace = Path(workspace)
+    check_workspace(workspace)
     if settings.folds < 2:
         raise SettingsError(f"--folds {settings.folds}: cross-validation needs at least 2 folds.")
     clock = _Clock()
