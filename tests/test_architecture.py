@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchvision", "cleanlab", "fiftyone", "matplotlib", "scipy", "sklearn", "streamlit", "ray", "h5py"}
 # The training code itself is torch; nothing imports these at module level but each other.
-TORCH_MODULES = {"curation.model", "curation.train", "curation.probe", "curation.crossval"}
+TORCH_MODULES = {"curation.model", "curation.train", "curation.inference", "curation.probe", "curation.crossval"}
 TRAINING = ("curation.model", "curation.train", "curation.crossval", "curation.folds")
 
 
