@@ -33,11 +33,12 @@ class Filters:
     """Which items; empty = any.
 
     issue : one of the item's issues
-    given_label, split, kind : exactly this
+    given_label, suggestion, split, kind : exactly this
     state : open, second, disagreement, done or gone; "" = what waits for an opinion: open and second
     reviewer : items on which this reviewer has an opinion
     text : part of the path, of the given label or of the suggestion, whatever the case and accents
     item_id : this item, in whatever state
+    item_ids : one of these; some thousands at most
     """
 
     issue: str = ""
@@ -48,6 +49,8 @@ class Filters:
     reviewer: str = ""
     text: str = ""
     item_id: str = ""
+    suggestion: str = ""
+    item_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,9 +233,11 @@ def _matching(dataset: str, reviewer: str, filters: Filters) -> list[sa.ColumnEl
     wanted.append(items.c.queue == QUEUE_OF[filters.state or "open"])
     if filters.state in STATES:
         wanted.append(items.c.state == filters.state)
-    for name in ("given_label", "split", "kind"):
+    for name in ("given_label", "suggestion", "split", "kind"):
         if getattr(filters, name):
             wanted.append(items.c[name] == getattr(filters, name))
+    if filters.item_ids:
+        wanted.append(items.c.item_id.in_(filters.item_ids))
     if filters.issue:  # names have no characters that LIKE reads, but what was typed may
         wanted.append(("," + items.c.issues + ",").contains(f",{filters.issue},", autoescape=True))
     if filters.text:
