@@ -28,6 +28,10 @@ CONNECT_SECONDS = 10
 ATTEMPTS = 5  # at a transaction that lost its connection, or a race
 SCHEMA_NAME = "curate"  # of the tables in PostgreSQL
 
+# The schema of a file may come from anybody: no functions with side effects in it, and cells are checked. A commit is
+# on the disk when it returns. 64 MiB of a large store stay in memory.
+PRAGMAS = ("trusted_schema=OFF", "cell_size_check=ON", "foreign_keys=ON", "synchronous=FULL", "cache_size=-65536")
+
 Result = TypeVar("Result")
 
 
@@ -95,7 +99,7 @@ def _sqlite(path: Path, busy_seconds: float) -> Engine:
         connection = sqlite3.connect(
             f"{path.as_uri()}?mode=rw", uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
         )
-        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "foreign_keys=ON", "synchronous=FULL"):
+        for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -368,6 +372,11 @@ def clock_seconds(connection: Connection) -> sa.ColumnElement[float]:
     if connection.dialect.name == "sqlite":
         return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Float)
     return sa.literal_column("extract(epoch FROM clock_timestamp())::double precision", sa.Float)
+
+
+def seconds_now(connection: Connection) -> float:
+    """The database's time as seconds since 1970."""
+    return float(connection.execute(sa.select(clock_seconds(connection))).scalar_one())
 
 
 def clock_text(connection: Connection) -> sa.ColumnElement[str]:

@@ -29,6 +29,7 @@ STATES = ("open", "second", "disagreement", "done")
 
 LONGEST_LABEL = 1_000  # characters
 LONGEST_NAME = 100
+LONGEST_DATASET = 255  # with the other keys, this still fits into a row of PostgreSQL's indexes
 LONGEST_COMMENT = 10_000
 MOST_DECISIONS = 100_000  # in one action
 
@@ -96,9 +97,9 @@ def check_action(action: Action, known_labels: Collection[str] | None) -> Action
     ------
     SettingsError : what about it cannot be recorded.
     """
-    _check_name("The reviewer's name", action.reviewer, LONGEST_NAME)
-    _check_name("The name of the data set", action.dataset, LONGEST_LABEL)
-    _check_name("The action's id", action.action_id, LONGEST_NAME)
+    check_name("The reviewer's name", action.reviewer, LONGEST_NAME)
+    check_name("The name of the data set", action.dataset, LONGEST_DATASET)
+    check_name("The action's id", action.action_id, LONGEST_NAME)
     if not math.isfinite(action.seconds) or action.seconds < 0:
         raise SettingsError(f"A decision cannot take {action.seconds} seconds.")
     if len(action.comment) > LONGEST_COMMENT:
@@ -160,7 +161,13 @@ def check_label(label: str, known_labels: Collection[str] | None) -> None:
         raise SettingsError(f"The label {label[:100]!r} has control characters in it.")
 
 
-def _check_name(what: str, name: str, longest: int) -> None:
+def check_name(what: str, name: str, longest: int) -> None:
+    """Refuse a name that is empty, too long, or has blanks around it or control characters in it.
+
+    Raises
+    ------
+    SettingsError : says `what` it is the name of.
+    """
     if not name or name != name.strip():
         raise SettingsError(f"{what} is empty, or has blanks around it: {name[:LONGEST_NAME]!r}.")
     if len(name) > longest:

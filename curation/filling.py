@@ -1,40 +1,43 @@
-"""Filling the queue from a run, and putting it in another order."""
+"""Filling the queue from a run, and putting it in another order.
+
+The run's items go into a temporary table, some thousands at a time, and from there into the queue by set: a million
+items are no Python objects, and what did not change is not written.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from curation.database import take_turns, write
-from curation.leases import fold
-from curation.policy import policy_of
-from curation.progress import SILENT, Progress
-from curation.schema import QUEUE_OF, decisions, items
-from curation.schema import policy as policy_table
-from curation.standing import batches, refresh
+from curation.policy import policy_of, write_policy
+from curation.progress import SILENT, Advance, Progress
+from curation.schema import GONE, encode_text, facets, items, label_key, text_key
+from curation.searching import fold
+from curation.standing import refresh_decided
 
-COLUMNS = (
-    "item_id",
-    "kind",
-    "members",
-    "issue",
-    "issues",
-    "priority",
-    "given_label",
-    "suggestion",
-    "split",
-    "path",
-    "score",
-)
-_ROWS = 10_000  # written at a time
+TEXTS = ("item_id", "kind", "members", "issue", "issues", "given_label", "suggestion", "split", "path")
+NUMBERS = ("priority", "score")
+COLUMNS = (*TEXTS, *NUMBERS)
+_ROWS = 20_000  # brought over at a time
 _PRIORITIES = 2_000  # changed in one transaction: reviewers wait no longer than that takes
+
+_staging = sa.MetaData()
+_incoming = sa.Table(
+    "incoming",
+    _staging,
+    *(sa.Column(name, items.c[name].type) for name in (*COLUMNS, "search", "facet", "label_key", "digest")),
+    prefixes=["TEMPORARY"],
+)
+_listed = sa.Table("listed", _staging, sa.Column("item_id", items.c.item_id.type), prefixes=["TEMPORARY"])
+sa.Index("listed_ids", _listed.c.item_id)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ def fill(
 
     Parameters
     ----------
-    items : columns COLUMNS, item_id unique; `members` is a list of sample ids or its JSON text; a higher `priority`
-        comes sooner
+    items : columns COLUMNS, item_id unique, no nulls; `members` is a list of sample ids or its JSON text; a higher
+        `priority` comes sooner
 
     Raises
     ------
@@ -74,80 +77,136 @@ def fill(
     def work(connection: Connection) -> Filled:
         take_turns(connection, dataset)
         with progress.stage("Filling the queue", len(items), "items") as advance:
-            return _fill(connection, dataset, run_id, manifest_version, items, advance)
+            filled = _bring_over(connection, dataset, items, advance)
+        rules = policy_of(connection, dataset)
+        if any(vars(filled).values()):
+            refresh_decided(connection, dataset)
+            rules = replace(rules, fills=rules.fills + 1)
+        write_policy(connection, dataset, replace(rules, run_id=run_id, manifest_version=manifest_version))
+        return filled
 
     return write(engine, work)
 
 
-def _fill(
-    connection: Connection, dataset: str, run_id: str, manifest_version: str, table: pd.DataFrame, advance: Any
-) -> Filled:
-    query = sa.select(items.c.item_id, items.c.digest, items.c.queue, items.c.state, items.c.given_label)
-    known = {row.item_id: row for row in connection.execute(query.where(items.c.dataset == dataset))}
-    added, updated, relabelled = 0, 0, set()
-    for rows in _rows(dataset, table):
-        new = [row for row in rows if row["item_id"] not in known]
-        changed = []
-        for row in rows:
-            before = known.get(row["item_id"])
-            if before is not None and (before.digest != row["digest"] or before.queue == "gone"):
-                changed.append({**row, "queue": QUEUE_OF[before.state]})
-                if before.given_label != row["given_label"] or before.queue == "gone":
-                    relabelled.add(row["item_id"])
-        if new:
-            connection.execute(sa.insert(items), new)
-            relabelled |= {row["item_id"] for row in new}
-        _update(connection, changed)
-        added, updated = added + len(new), updated + len(changed)
-        advance(len(rows))
-    listed = set(table["item_id"])
-    gone = sorted(item_id for item_id, row in known.items() if row.queue != "gone" and item_id not in listed)
-    for ids in batches(gone):
-        same = (items.c.dataset == dataset) & items.c.item_id.in_(ids)
-        connection.execute(sa.update(items).where(same).values(queue="gone"))
-    refresh(connection, dataset, _to_refresh(connection, dataset, relabelled | set(gone)))
-    now = policy_of(connection, dataset)
-    connection.execute(sa.delete(policy_table).where(policy_table.c.dataset == dataset))
-    values = {**vars(now), "run_id": run_id, "manifest_version": manifest_version}
-    connection.execute(sa.insert(policy_table).values(dataset=dataset, **values))
-    return Filled(added, updated, len(gone))
-
-
-def _rows(dataset: str, table: pd.DataFrame) -> Iterator[list[dict[str, Any]]]:
-    """The table as rows of the store, some at a time."""
+def _bring_over(connection: Connection, dataset: str, table: pd.DataFrame, advance: Advance) -> Filled:
+    """Add what is new, change what is different, close what is not listed."""
+    _staging.drop_all(connection)
+    _staging.create_all(connection)
+    known = (
+        connection.execute(sa.select(items.c.item_id).where(items.c.dataset == dataset).limit(1)).first() is not None
+    )
+    places = _Facets(connection, dataset)
+    added = updated = 0
     for start in range(0, len(table), _ROWS):
-        part = table[list(COLUMNS)].iloc[start : start + _ROWS]
-        yield [_row(dataset, row) for row in part.to_dict("records")]
+        columns = _columns(table.iloc[start : start + _ROWS], places)
+        _load(connection, _incoming, columns)
+        if known:
+            updated += connection.execute(_change(dataset)).rowcount
+        added += connection.execute(_add(dataset, known), execution_options={"preserve_rowcount": True}).rowcount
+        _load(connection, _listed, {"item_id": columns["item_id"]})
+        connection.execute(sa.delete(_incoming))
+        advance(len(columns["item_id"]))
+    places.write()
+    closed = connection.execute(_close(dataset)).rowcount if known else 0
+    _staging.drop_all(connection)
+    if connection.dialect.name == "postgresql" and added + updated + closed > _ROWS:
+        connection.exec_driver_sql("ANALYZE items")  # its planner knows nothing of rows that have just come
+    return Filled(added, updated, closed)
 
 
-def _row(dataset: str, row: dict[Any, Any]) -> dict[str, Any]:
-    members = row["members"] if isinstance(row["members"], str) else json.dumps(list(row["members"]))
-    text = {name: row[name] for name in COLUMNS if name not in ("members", "priority", "score")}
-    number = {name: float(row[name]) for name in ("priority", "score")}
-    search = fold("\n".join((text["path"], text["given_label"], text["suggestion"])))
-    values = {**text, **number, "members": members, "search": search}
-    digest = hashlib.blake2b(json.dumps([values[name] for name in COLUMNS]).encode(), digest_size=12).hexdigest()
-    fresh = {"queue": "review", "state": "open", "verdict": "", "opinions": 0}
-    return {"dataset": dataset, **values, "digest": digest, **fresh}
+def _add(dataset: str, known: bool) -> sa.Insert:
+    fixed = {"dataset": dataset, "queue": "open", "state": "open", "verdict": "", "opinions": 0}
+    values = [sa.literal(value, items.c[name].type) for name, value in fixed.items()]
+    rows = sa.select(*values, *_incoming.c)
+    if known:
+        same = (items.c.dataset == dataset) & (items.c.item_id == _incoming.c.item_id)
+        rows = rows.where(~sa.exists().where(same))
+    return sa.insert(items).from_select([*fixed, *_incoming.c.keys()], rows)
 
 
-def _update(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    if not rows:
+def _change(dataset: str) -> sa.Update:
+    names = [name for name in _incoming.c.keys() if name != "item_id"]  # noqa: SIM118  # not a dict
+    return (
+        sa.update(items)
+        .where(items.c.dataset == dataset, items.c.item_id == _incoming.c.item_id)
+        .where((items.c.digest != _incoming.c.digest) | (items.c.queue == GONE))
+        .values({**{name: _incoming.c[name] for name in names}, "queue": items.c.state})
+    )
+
+
+def _close(dataset: str) -> sa.Update:
+    unlisted = ~sa.exists().where(_listed.c.item_id == items.c.item_id)
+    return sa.update(items).where(items.c.dataset == dataset, items.c.queue != GONE, unlisted).values(queue=GONE)
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+
+def _columns(part: pd.DataFrame, places: _Facets) -> dict[str, list[Any]]:
+    """What the store keeps of some items, column by column."""
+    columns: dict[str, list[Any]] = {name: part[name].to_numpy(dtype=object).tolist() for name in TEXTS}
+    columns["members"] = [value if isinstance(value, str) else json.dumps(list(value)) for value in columns["members"]]
+    shown = zip(columns["path"], columns["given_label"], columns["suggestion"], strict=True)
+    columns["search"] = [fold("\n".join(texts)) for texts in shown]
+    columns["facet"] = places.of(zip(columns["kind"], columns["issues"], columns["split"], strict=True))
+    columns["label_key"] = [label_key(label) for label in columns["given_label"]]
+    encoded = {name: _encoded(values) for name, values in columns.items()}
+    numbers = {name: part[name].to_numpy(dtype=np.float64).tolist() for name in NUMBERS}
+    return {**encoded, **numbers, "digest": _digests([*(encoded[name] for name in TEXTS), *numbers.values()])}
+
+
+def _encoded(values: list[Any]) -> list[Any]:
+    """Texts as every database can hold them; most lists need no look at each."""
+    if not values or not isinstance(values[0], str):
+        return values
+    together = "".join(values)
+    plain = together.isascii() and "\0" not in together and "\\" not in together
+    return values if plain else [encode_text(value) for value in values]
+
+
+def _digests(columns: Sequence[Sequence[Any]]) -> list[int]:
+    """A number for each row that stands for all its values."""
+    rows = map(repr, zip(*columns, strict=True))
+    return [text_key(row) for row in rows]
+
+
+class _Facets:
+    """The numbers of the combinations of kind, issues and split: those that the store has, and new ones."""
+
+    def __init__(self, connection: Connection, dataset: str) -> None:
+        self.connection, self.dataset = connection, dataset
+        query = sa.select(facets.c.kind, facets.c.issues, facets.c.split, facets.c.facet)
+        rows = connection.execute(query.where(facets.c.dataset == dataset))
+        self.known: dict[tuple[str, str, str], int] = {(row.kind, row.issues, row.split): row.facet for row in rows}
+        self.stored = len(self.known)
+
+    def of(self, combinations: Iterable[tuple[str, str, str]]) -> list[int]:
+        return [self.known.setdefault(values, len(self.known) + 1) for values in combinations]
+
+    def write(self) -> None:
+        """Store the new ones."""
+        new = list(self.known.items())[self.stored :]
+        if new:
+            names = ("kind", "issues", "split")
+            rows = [{"dataset": self.dataset, "facet": n, **dict(zip(names, v, strict=True))} for v, n in new]
+            self.connection.execute(sa.insert(facets), rows)
+
+
+def _load(connection: Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Put encoded columns into a table by the driver's fastest way."""
+    names = ", ".join(columns)
+    rows = zip(*columns.values(), strict=True)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", list(rows))
         return
-    names = (*COLUMNS[1:], "search", "digest", "queue")
-    update = sa.update(items).where(items.c.dataset == rows[0]["dataset"], items.c.item_id == sa.bindparam("of"))
-    values = [{"of": row["item_id"], **{name: row[name] for name in names}} for row in rows]
-    connection.execute(update.values({name: sa.bindparam(name) for name in names}), values)
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
-def _to_refresh(connection: Connection, dataset: str, changed: set[str]) -> set[str]:
-    """The decided items that a change of these items concerns: themselves, and the cases that they are members of."""
-    query = sa.select(decisions.c.item_id, decisions.c.sample_id).where(decisions.c.dataset == dataset)
-    found: set[str] = set()
-    for item_id, sample_id in connection.execute(query.where(decisions.c.undoes.is_(None)).distinct()):
-        if item_id in changed or sample_id in changed:
-            found |= {item_id, sample_id}
-    return found
+# --- order -----------------------------------------------------------------------------------------------------------
 
 
 def set_priorities(engine: Engine, dataset: str, priorities: Mapping[str, float]) -> int:

@@ -19,6 +19,7 @@ class Policy:
     hide_suggestion : share of those second opinions that are given without the model's suggestion, in [0, 1]
     seed : decides which items; the same seed, the same items
     run_id, manifest_version : what the queue was filled from last
+    fills : how often it was filled with something new
     """
 
     second_opinion: float = 0.0
@@ -26,6 +27,7 @@ class Policy:
     seed: int = 0
     run_id: str = ""
     manifest_version: str = ""
+    fills: int = 0
 
     def needed(self, item_id: str) -> int:
         """How many opinions an item wants."""
@@ -40,3 +42,9 @@ def policy_of(connection: Connection, dataset: str) -> Policy:
     """The policy of a data set; nothing asked for where there is none."""
     row = connection.execute(sa.select(policy).where(policy.c.dataset == dataset)).mappings().first()
     return Policy(**{name: row[name] for name in Policy.__dataclass_fields__}) if row else Policy()
+
+
+def write_policy(connection: Connection, dataset: str, rules: Policy) -> None:
+    """Store the policy of a data set."""
+    connection.execute(sa.delete(policy).where(policy.c.dataset == dataset))
+    connection.execute(sa.insert(policy).values(dataset=dataset, **vars(rules)))

@@ -11,9 +11,11 @@ migrations  which of MIGRATIONS this store has been through
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -35,6 +37,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from curation.decisions import STATES
+
 
 def encode_text(value: str) -> str:
     """`value` as every database can hold it: NUL and halves of surrogate pairs become `\\u0000`, `\\udce9` ...
@@ -55,6 +59,15 @@ def decode_text(value: str) -> str:
     return re.sub(r"\\u(0000|005c|d[89a-f][0-9a-f]{2})", lambda found: chr(int(found[1], 16)), value)
 
 
+def text_key(text: str) -> int:
+    """A number that stands for a text where it is too long for an index; 64 bits, signed."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+label_key = lru_cache(maxsize=10_000)(text_key)
+
+
 class Data(TypeDecorator[str]):
     """A text column for labels, paths and names, whatever is in them; compared by code point on every database."""
 
@@ -71,8 +84,9 @@ class Data(TypeDecorator[str]):
         return None if value is None else decode_text(value)
 
 
-# The part of the queue that an item of a state waits in; "gone" = no longer in the run.
-QUEUE_OF = {"open": "review", "second": "review", "disagreement": "disagreement", "done": "done", "gone": "gone"}
+# Where an item waits: in the queue of its state, or, no longer in the run, in none.
+GONE = "gone"
+QUEUES = (*STATES, GONE)
 
 metadata = MetaData()
 
@@ -108,13 +122,28 @@ items = Table(
     _text("path"),
     _real("score"),
     _text("search"),  # path, given label and suggestion without case and accents
-    _text("digest"),  # of what `fill` wrote, so that filling again writes what has changed
-    _text("queue"),  # one of QUEUE_OF's values
+    _number("facet"),
+    Column("label_key", BigInteger, nullable=False),  # stands for given_label, which can be too long for an index
+    Column("digest", BigInteger, nullable=False),  # of what `fill` wrote, so that filling again writes what has changed
+    _text("queue"),  # one of QUEUES
     _text("state"),  # what the opinions amount to: one of STATES
     _text("verdict"),  # of the opinion that holds, "" until there is one
     _number("opinions"),  # how many reviewers' verdicts count
 )
-Index("items_by_priority", items.c.dataset, items.c.queue, items.c.priority.desc(), items.c.item_id)
+_IN_ORDER = (items.c.priority.desc(), items.c.item_id)
+Index("items_by_priority", items.c.dataset, items.c.queue, *_IN_ORDER)
+Index("items_by_facet", items.c.dataset, items.c.queue, items.c.facet, *_IN_ORDER)
+Index("items_by_label", items.c.dataset, items.c.queue, items.c.label_key, *_IN_ORDER)
+
+facets = Table(
+    "facets",
+    metadata,
+    _text("dataset", primary_key=True),
+    _number("facet", primary_key=True, autoincrement=False),
+    _text("kind"),
+    _text("issues"),
+    _text("split"),
+)
 
 opinions = Table(
     "opinions",
@@ -177,6 +206,7 @@ policy = Table(
     _text("dataset", primary_key=True),
     _text("run_id"),  # what the queue was filled from last
     _text("manifest_version"),
+    _number("fills"),  # how often the queue was filled with something else than before
     _real("second_opinion"),  # share of items that a second reviewer decides, too
     _real("hide_suggestion"),  # share of those whose suggestion the second reviewer does not see
     _number("seed"),

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from curation.decisions import Decision, Opinion, agreed, item_state, opinions_of
 from curation.policy import Policy, policy_of
-from curation.schema import QUEUE_OF, decisions, items, opinions
+from curation.schema import GONE, decisions, items, opinions
 
 BATCH = 500  # ids in one query; SQLite takes 32,766 parameters
 
@@ -38,14 +38,24 @@ def refresh(connection: Connection, dataset: str, item_ids: Iterable[str]) -> di
     return states
 
 
+def refresh_decided(connection: Connection, dataset: str) -> dict[str, str]:
+    """`refresh` of every item that was ever decided."""
+    query = sa.select(decisions.c.item_id, decisions.c.sample_id)
+    rows = connection.execute(query.where(decisions.c.dataset == dataset, decisions.c.undoes.is_(None)).distinct())
+    return refresh(connection, dataset, {value for row in rows for value in row})
+
+
 def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy) -> dict[str, str]:
-    query = sa.select(items.c.item_id, items.c.queue)
+    query = sa.select(items.c.item_id, items.c.kind, items.c.members, items.c.given_label, items.c.queue)
     rows = connection.execute(query.where(items.c.dataset == dataset, items.c.item_id.in_(ids))).all()
     given = _given(connection, dataset, ids)
-    labels = _labels(connection, dataset, {d.sample_id for ops in given.values() for op in ops for d in op.decisions})
+    samples = {d.sample_id for views in given.values() for view in views for d in view.decisions}
+    # The label of a case is that of the first of its members, which may be no items of their own.
+    cases = {json.loads(row.members)[0]: row.given_label for row in rows if row.kind != "sample" and row.queue != GONE}
+    labels = {lead: label for lead, label in cases.items() if label} | _labels(connection, dataset, samples)
     connection.execute(sa.delete(opinions).where(opinions.c.dataset == dataset, opinions.c.item_id.in_(ids)))
     standing, current = [], []
-    for item_id, queue in rows:
+    for item_id, _, _, _, queue in rows:
         valid = [opinion for opinion in given.get(item_id, []) if not is_stale(opinion, labels)]
         sources = {decision.item_id for opinion in valid for decision in opinion.decisions}
         needed = max((rules.needed(source) for source in sources), default=1)
@@ -56,7 +66,7 @@ def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy
             {
                 "of": item_id,
                 "state": state,
-                "queue": "gone" if queue == "gone" else QUEUE_OF[state],
+                "queue": GONE if queue == GONE else state,
                 "verdict": holding.verdict if holding else "",
                 "opinions": sum(view.verdict != "unsure" for view in views),
             }
@@ -129,12 +139,11 @@ def decision_of(row: Any) -> Decision:
 
 
 def _labels(connection: Connection, dataset: str, sample_ids: set[str]) -> dict[str, str]:
-    """The given label of each sample that the queue has at present."""
+    """The given label of each sample that the queue has at present, as an item."""
     found: dict[str, str] = {}
     for ids in batches(sorted(sample_ids)):
-        query = sa.select(items.c.item_id, items.c.given_label).where(
-            items.c.dataset == dataset, items.c.item_id.in_(ids), items.c.kind == "sample", items.c.queue != "gone"
-        )
+        query = sa.select(items.c.item_id, items.c.given_label)
+        query = query.where(items.c.dataset == dataset, items.c.item_id.in_(ids), items.c.queue != GONE)
         found |= {item_id: label for item_id, label in connection.execute(query)}
     return found
 

@@ -19,13 +19,13 @@ from curation.decisions import UNDO, Action, Decision, check_action, check_decis
 from curation.errors import NotFoundError, SettingsError
 from curation.files import failpoint
 from curation.filling import Filled, fill, set_priorities
-from curation.leases import Filters, Item, claim, find_items, grant, read_item, release, renew
-from curation.policy import Policy, policy_of
+from curation.leases import claim, grant, release, renew
+from curation.policy import Policy, policy_of, write_policy
 from curation.readings import decisions, effective, progress, verdicts
+from curation.schema import GONE, items, leases, opinions
 from curation.schema import decisions as decisions_table
-from curation.schema import items, leases, opinions
-from curation.schema import policy as policy_table
-from curation.standing import batches, decision_of, not_undone, refresh
+from curation.searching import Filters, Item, find_items, read_item
+from curation.standing import batches, decision_of, not_undone, refresh, refresh_decided
 
 __all__ = [
     "Filled",
@@ -161,22 +161,13 @@ def _ensure_items(connection: Connection, action: Action) -> None:
 
 
 def _unlisted(action: Action, decision: Decision) -> dict[str, Any]:
+    """A row of the queue that nobody is handed; as it is decided, it counts."""
     members = [d.sample_id for d in action.decisions if d.item_id == decision.item_id]
-    texts = dict.fromkeys(("issue", "issues", "split", "path", "search", "digest", "verdict"), "")
-    return {
-        **texts,
-        "dataset": action.dataset,
-        "item_id": decision.item_id,
-        "kind": "sample" if decision.item_id == decision.sample_id else "duplicates",
-        "members": json.dumps(members),
-        "priority": 0.0,
-        "given_label": decision.given_label,
-        "suggestion": decision.suggestion,
-        "score": 1.0,
-        "queue": "gone",
-        "state": "open",
-        "opinions": 0,
-    }
+    row = dict.fromkeys(("issue", "issues", "split", "path", "search", "verdict"), "")
+    row |= {"dataset": action.dataset, "item_id": decision.item_id, "members": json.dumps(members)}
+    row |= {"kind": "sample" if decision.item_id == decision.sample_id else "duplicates"}
+    row |= {"given_label": decision.given_label, "suggestion": decision.suggestion, "queue": GONE, "state": "open"}
+    return {**row, "priority": 0.0, "score": 1.0, "facet": 0, "label_key": 0, "digest": 0, "opinions": 0}
 
 
 def _rows_of_action(connection: Connection, action_id: str) -> list[Any]:
@@ -329,9 +320,8 @@ def set_policy(
         rules = replace(
             policy_of(connection, dataset), second_opinion=second_opinion, hide_suggestion=hide_suggestion, seed=seed
         )
-        connection.execute(sa.delete(policy_table).where(policy_table.c.dataset == dataset))
-        connection.execute(sa.insert(policy_table).values(dataset=dataset, **vars(rules)))
-        _refresh_decided(connection, dataset)
+        write_policy(connection, dataset, rules)
+        refresh_decided(connection, dataset)
         return rules
 
     return write(engine, work)
@@ -343,12 +333,6 @@ def rebuild(engine: Engine, dataset: str) -> int:
     def work(connection: Connection) -> int:
         take_turns(connection, dataset)
         connection.execute(sa.delete(opinions).where(opinions.c.dataset == dataset))
-        return len(_refresh_decided(connection, dataset))
+        return len(refresh_decided(connection, dataset))
 
     return write(engine, work)
-
-
-def _refresh_decided(connection: Connection, dataset: str) -> dict[str, str]:
-    table = decisions_table
-    query = sa.select(table.c.item_id, table.c.sample_id).where(table.c.dataset == dataset, table.c.undoes.is_(None))
-    return refresh(connection, dataset, {value for row in connection.execute(query.distinct()) for value in row})
