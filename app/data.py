@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
+from curation import groups as grouping
 from curation import manifest, review, store
 from curation.desk import Album
 from curation.runs import Run, read_run
@@ -112,6 +113,20 @@ def counts(project: Project) -> dict[str, int]:
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, max_entries=8)
 def _progress(_project: Project, room: str) -> pd.DataFrame:
     return store.progress(_project.engine, _project.dataset)
+
+
+GROUPED = 3_000  # suspects that groups are made of, the first of the queue
+
+
+def groups(
+    project: Project, filters: store.Filters, by: str, reviewer: str, aside: frozenset[str]
+) -> list[grouping.Group]:
+    """Groups of the open suspects under these filters, without those that were set aside."""
+    found = store.find_items(project.engine, project.dataset, filters, GROUPED, reviewer)
+    found = [item for item in found if item.item_id not in aside]
+    if by == "alike":
+        return grouping.look_alikes(found, review.open_index(project.run))
+    return grouping.confusions(found)
 
 
 @dataclass(frozen=True)

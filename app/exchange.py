@@ -14,14 +14,17 @@ from app.data import Project
 from curation.actions import Context
 from curation.cards import Card
 from curation.decisions import Action, check_action
-from curation.desk import Message, Outcome, lay_out, read_message, record_all
+from curation.desk import Message, Outcome, lay_group, lay_out, lay_tile, read_message, record_all
 from curation.errors import CurationError, SettingsError
 from curation.explain import visible
+from curation.groups import Group
 from curation.store import Filters, Item, claim, find_items, record, release, undo
 
 COMPONENTS = Path(__file__).parent / "components"
+TILES = 48  # of a grid at once
+TRIED = 10  # groups, when others hold the first ones
+LEASE_SECONDS = 300  # a tab that is looked at renews its leases every 100
 AHEAD = 6  # cards of the first answer: one to look at, the others loaded ahead
-NAME_LENGTH = 100
 
 
 def _source(*names: str) -> str:
@@ -32,7 +35,13 @@ _card = st.components.v2.component(
     "curate_card",
     html='<div class="mount"></div>',
     css=_source("style.css"),
-    js=_source("link.js", "search.js", "overlays.js", "card.js"),
+    js=_source("link.js", "search.js", "overlays.js", "page.js", "card.js"),
+)
+_grid = st.components.v2.component(
+    "curate_grid",
+    html='<div class="mount"></div>',
+    css=_source("style.css"),
+    js=_source("link.js", "search.js", "overlays.js", "page.js", "grid.js"),
 )
 
 
@@ -43,37 +52,60 @@ def desk(project: Project, filters: Filters, empty: tuple[str, str], user: str) 
     empty : title and text for when nothing is left
     user : who is signed in, "" where nobody has to; a name that was typed never overrides it
     """
-    scope = hashlib.blake2b(repr(filters).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    _desk(project, filters, _enter(project, repr(filters)), empty, user)
+
+
+def grid(project: Project, filters: Filters, by: str, empty: tuple[str, str], user: str) -> None:
+    """The grid; `by` is "confusion" or "alike"."""
+    _tiles(project, filters, by, _enter(project, f"grid {by} {filters!r}"), empty, user)
+
+
+def _enter(project: Project, purpose: str) -> str:
+    """Name what the tab is about to hold items for; what it held for another purpose is given back."""
+    scope = hashlib.blake2b(purpose.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     tab = state.tab()
     if tab.scope != scope:
-        if tab.scope and tab.tab_id:
-            _tolerant(release, project.engine, project.dataset, tab.tab_id)
-        tab.scope = scope
-    _desk(project, filters, scope, empty, user)
+        leave(project)
+        tab.scope, tab.group = scope, ""
+    return scope
 
 
 @st.fragment
 def _desk(project: Project, filters: Filters, scope: str, empty: tuple[str, str], user: str) -> None:
     tab = state.tab()
     message, tab.message = tab.message, None
-    answer = {
+    answer = _frame(project, scope, empty, user, message) | _answer(project, filters, user, message)
+    _card(key="desk", data=answer, on_message_change=lambda: _listen(project, user, "desk"))
+
+
+@st.fragment
+def _tiles(project: Project, filters: Filters, by: str, scope: str, empty: tuple[str, str], user: str) -> None:
+    tab = state.tab()
+    message, tab.message = tab.message, None
+    answer = _frame(project, scope, empty, user, message) | _answer_grid(project, filters, by, user, message)
+    _grid(key="grid", data=answer, on_message_change=lambda: _listen(project, user, "grid"))
+
+
+def _frame(project: Project, scope: str, empty: tuple[str, str], user: str, message: Message | None) -> dict[str, Any]:
+    """What every answer has; what does not change comes along when the whole page is drawn."""
+    frame: dict[str, Any] = {
         "room": project.room,
         "scope": scope,
         "reviewer": user,
         "verified": bool(user),
         "empty": list(empty),
-        **_answer(project, filters, user, message),
+        "need_hello": message is None,
     }
-    if message is None:  # the whole page is drawn: what does not change comes along
-        answer["labels"] = [[label, visible(label)] for label in sorted(project.known_labels, key=str.casefold)]
-    _card(key="desk", data=answer, on_message_change=lambda: _listen(project, user))
+    if message is None:
+        frame["labels"] = [[label, visible(label)] for label in sorted(project.known_labels, key=str.casefold)]
+    return frame
 
 
-def _listen(project: Project, user: str) -> None:
+def _listen(project: Project, user: str, key: str) -> None:
     """Take what the component said; runs before the fragment is drawn again."""
     tab = state.tab()
     try:
-        message = read_message(state.said("desk"))
+        message = read_message(state.said(key))
         tab.error = ""
     except SettingsError as error:
         tab.message, tab.error = None, str(error)
@@ -115,15 +147,8 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
     """What the tab is handed: answers to its actions, the items that it holds now, and the cards that it lacks."""
     tab = state.tab()
     if not tab.tab_id or not (user or tab.reviewer):
-        return {"need_hello": True, "error": tab.error}
-    outcome = tab.outcome
-    shared: dict[str, Any] = {
-        "need_hello": message is None,
-        "acks": list(tab.settled),
-        "rejected": [list(pair) for pair in tab.refused],
-        "notice": outcome.notice,
-        "error": tab.error or outcome.error,
-    }
+        return {"error": tab.error}
+    outcome, shared = tab.outcome, _answered(tab)
     try:
         held = _claim(project, filters, tab, message, outcome)
         have = message.have if message else frozenset()
@@ -138,12 +163,63 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
     return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": list(outcome.returned)}
 
 
+def _answered(tab: state.Tab) -> dict[str, Any]:
+    """Answers to the actions that the tab has sent."""
+    return {
+        "acks": list(tab.settled),
+        "rejected": [list(pair) for pair in tab.refused],
+        "notice": tab.outcome.notice,
+        "error": tab.error or tab.outcome.error,
+    }
+
+
+def _answer_grid(project: Project, filters: Filters, by: str, user: str, message: Message | None) -> dict[str, Any]:
+    """The groups that there are, and the items of one of them, held for this tab."""
+    tab = state.tab()
+    if not tab.tab_id or not (user or tab.reviewer):
+        return {"error": tab.error}
+    shared = _answered(tab)
+    aside = message.aside if message else frozenset()
+    wanted = message.group if message else ""
+    try:
+        release(project.engine, project.dataset, tab.tab_id)
+        groups = data.groups(project, filters, by, tab.reviewer, aside)
+        back = set(tab.outcome.returned)
+        chosen = [g for g in groups if g.key == wanted or (wanted == "back" and back & set(g.item_ids))]
+        group, held = _first_free(project, tab, [*chosen, *(g for g in groups if g not in chosen)])
+        if chosen and group != chosen[0]:
+            shared["notice"] = shared["notice"] or "Somebody else, or another tab, has all of that group open."
+        cards = project.cards(held)
+        for card in cards:
+            tab.show(card)
+        shared |= data.counts(project)
+    except CurationError as error:
+        return shared | {"error": shared["error"] or str(error)}
+    return shared | {
+        "groups": [lay_group(group) for group in groups],
+        "group": group.key if group else "",
+        "cells": [lay_tile(card, project.album) for card in cards],
+    }
+
+
+def _first_free(project: Project, tab: state.Tab, groups: list[Group]) -> tuple[Group | None, list[Item]]:
+    """The first group of which something is free, and its items that this tab holds now."""
+    for group in groups[:TRIED]:
+        wanted = Filters(item_ids=group.item_ids[:TILES])
+        held = claim(
+            project.engine, project.dataset, tab.reviewer, tab.tab_id, wanted, len(wanted.item_ids), LEASE_SECONDS
+        )
+        if held:
+            return group, held
+    return None, []
+
+
 def _claim(project: Project, filters: Filters, tab: state.Tab, message: Message | None, outcome: Outcome) -> list[Item]:
     """Items for the tab: those that an undo gave back first, then as many as it wants."""
     want = message.want if message else AHEAD
 
     def get(wanted: Filters, count: int) -> list[Item]:
-        return claim(project.engine, project.dataset, tab.reviewer, tab.tab_id, wanted, count)
+        return claim(project.engine, project.dataset, tab.reviewer, tab.tab_id, wanted, count, LEASE_SECONDS)
 
     held = [item for item_id in outcome.returned for item in get(Filters(item_id=item_id), 1)]
     known = {item.item_id for item in held}

@@ -10,6 +10,7 @@ from curation.explain import title_of, visible
 from curation.store import Filters
 
 LONGEST_SEARCH = 200
+STATES = {"disagreement": "Reviewers disagree", "done": "Decided"}
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding: 3.6rem 1.6rem 0.4rem; max-width: none; }
 [data-testid="stHeader"] { height: 3rem; min-height: 3rem; }
@@ -22,16 +23,18 @@ def plain(text: str) -> str:
     return "".join(char if char.isalnum() or char in " ,’“”…" else f"&#{ord(char)};" for char in shown)
 
 
-def filters_sidebar(project: Project, kind: str = "") -> Filters:
+def filters_sidebar(project: Project, kind: str = "", with_state: bool = True) -> Filters:
     """Filters as they are chosen in the sidebar."""
     facets = data.facets(project)
     with st.sidebar:
         issue = _choice("Finding", facets.issues, title_of, "filter-issue")
         label = _choice("Given label", facets.labels, visible, "filter-label")
         split = _choice("Split", facets.splits, visible, "filter-split")
-        state = _choice("State", ("disagreement", "done"), str.capitalize, "filter-state", "Open")
+        states = STATES if with_state else {}
+        state = _choice("State", tuple(states), STATES.__getitem__, "filter-state", "To be decided")
         text = st.text_input("Search", max_chars=LONGEST_SEARCH, placeholder="path or label", key="filter-text")
-        reviewer = _choice("Decided by", facets.reviewers, visible, "filter-reviewer", "Anybody")
+        reviewers = facets.reviewers if state == "done" else ()
+        reviewer = _choice("Decided by", reviewers, visible, "filter-reviewer", "Anybody")
     return Filters(
         issue=issue, given_label=label, split=split, kind=kind, state=state, reviewer=reviewer, text=text.strip()
     )

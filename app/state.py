@@ -13,7 +13,7 @@ from curation.cards import Card
 from curation.desk import Message, Outcome
 
 KEPT_CARDS = 400
-KEPT_ANSWERS = 400
+KEPT_ANSWERS = 100
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Tab:
     tab_id: str = ""
     reviewer: str = ""
     scope: str = ""
+    group: str = ""
     cards: OrderedDict[str, Card] = field(default_factory=OrderedDict)
     settled: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_ANSWERS))
     refused: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=KEPT_ANSWERS))

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from curation.actions import ACTIONS, Context, verdict_action
+from curation.actions import Context, verdict_action
 from curation.cards import Card, Member
 from curation.decisions import Action
 from curation.errors import CurationError, SettingsError, WorkspaceError
 from curation.explain import Label, percent, title_of, visible
+from curation.groups import Group
 from curation.pictures import picture_bytes
 
-PICTURE_PX, MEMBER_PX, TWIN_PX, THUMB_PX = 1000, 640, 480, 96
+PICTURE_PX, MEMBER_PX, TILE_PX, THUMB_PX = 1000, 640, 256, 96
 SHOWN_NEIGHBOURS = 6
 SHOWN_MEMBERS = 24  # side by side; a case of 10,000 copies is still one decision
 MOST_ACTIONS, MOST_ITEMS, MOST_LABELS = 1000, 2000, 50
@@ -51,7 +52,6 @@ class Pressed:
     comment: str = ""
     reviewer: str = ""
     new_label: bool = False
-    split_off: Mapping[str, str] = field(default_factory=dict)  # item -> another action's name, for a grid's exceptions
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Message:
     """What a tab says at once: its id, who sits there, all actions it has no answer to, and what it needs.
 
     have : items whose cards it has; want : how many items it would like to hold; release : those that it gives back
+    group : key of the group that a grid shows, "" = the first, "back" = that of what was just taken back
+    aside : exceptions of a grid's decisions, left to the review page
     """
 
     tab: str
@@ -67,6 +69,8 @@ class Message:
     have: frozenset[str] = frozenset()
     want: int = 1
     release: tuple[str, ...] = ()
+    group: str = ""
+    aside: frozenset[str] = frozenset()
 
 
 def read_message(value: Any) -> Message:
@@ -86,6 +90,8 @@ def read_message(value: Any) -> Message:
         have=frozenset(_texts(value.get("have"), MOST_ITEMS)),
         want=min(max(want, 1), MOST_WANTED) if isinstance(want, int) else 1,
         release=tuple(_texts(value.get("release"), MOST_ITEMS)),
+        group=_text(value.get("group"), 40),
+        aside=frozenset(_texts(value.get("aside"), MOST_ITEMS)),
     )
 
 
@@ -93,7 +99,6 @@ def _read_pressed(value: Any) -> Pressed:
     if not isinstance(value, dict) or not _ID.fullmatch(str(value.get("action_id", ""))):
         raise SettingsError("The browser sent an action without an id; reload the page.")
     seconds = value.get("seconds")
-    exceptions = value.get("exceptions")
     return Pressed(
         action_id=str(value["action_id"]),
         undo=value.get("kind") == "undo",
@@ -107,7 +112,6 @@ def _read_pressed(value: Any) -> Pressed:
         comment=_text(value.get("comment"), 10_000),
         reviewer=_text(value.get("reviewer"), 200).strip(),
         new_label=value.get("new_label") is True,
-        split_off={str(k): str(v) for k, v in exceptions.items()} if isinstance(exceptions, dict) else {},
     )
 
 
@@ -190,7 +194,7 @@ def record_all(
 
 
 def action_of(press: Pressed, context: Context, card_of: Callable[[str], Card]) -> Action:
-    """The action that a key press stands for; of a grid, one action with the exceptions decided their own way.
+    """The action that a key press stands for; of a grid, one action about all items that were not marked.
 
     Raises
     ------
@@ -198,24 +202,17 @@ def action_of(press: Pressed, context: Context, card_of: Callable[[str], Card]) 
     """
     if not press.items:
         raise SettingsError("The key press was about no item.")
-    named: dict[str, list[Card]] = {}
-    for item_id in dict.fromkeys(press.items):
-        name = press.split_off.get(item_id, press.name)
-        if name not in ACTIONS:
-            raise SettingsError(f"There is no action '{visible(name, 50)}'.")
-        named.setdefault(name, []).append(card_of(item_id))
-    parts = [
-        verdict_action(
-            cards, name, context,
-            labels=press.labels if name == press.name else (), sample_id=press.sample_id,
-            seconds=press.seconds, suggestion_shown=press.shown, comment=press.comment, action_id=press.action_id,
-        )
-        for name, cards in named.items()
-    ]  # fmt: skip
-    whole = [decision for part in parts for decision in part.decisions]
-    from dataclasses import replace
-
-    return replace(parts[0], decisions=tuple(whole))
+    return verdict_action(
+        [card_of(item_id) for item_id in dict.fromkeys(press.items)],
+        press.name,
+        context,
+        labels=press.labels,
+        sample_id=press.sample_id,
+        seconds=press.seconds,
+        suggestion_shown=press.shown,
+        comment=press.comment,
+        action_id=press.action_id,
+    )
 
 
 # --- what is laid on the desk -------------------------------------------------------------------------------------
@@ -271,6 +268,29 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
         "settle_shown": visible(card.settle_label),
         "path_shown": visible(card.path, 300),
         "facts": _facts(card),
+    }
+
+
+def lay_tile(card: Card, album: Album) -> dict[str, Any]:
+    """A card as one of many in a grid."""
+    return {
+        "id": card.item_id,
+        "picture": album.url(card.sample_id, TILE_PX),
+        "size": _size_of(card),
+        "shown": visible(card.given_label, 60),
+        "percent": percent(card.suggestions[0][1]) if card.suggestions and card.suggestions[0][1] > 0 else "",
+    }
+
+
+def lay_group(group: Group) -> dict[str, Any]:
+    """A group as an entry of the grid's list."""
+    return {
+        "key": group.key,
+        "kind": group.kind,
+        "given_shown": visible(group.given, 60),
+        "suggestion": group.suggestion,
+        "suggestion_shown": visible(group.suggestion, 60),
+        "count": len(group.item_ids),
     }
 
 

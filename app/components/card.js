@@ -16,68 +16,28 @@ export default function (component) {
   };
 }
 
-class Desk {
+class Desk extends Page {
   constructor(parent, data) {
-    this.root = el("div", { class: "desk" });
-    this.body = el("div", { class: "body" });
-    this.top = el("div", { class: "top" });
-    this.layers = el("div");
-    this.root.append(this.top, this.body, this.layers);
-    (parent.querySelector(".mount") ?? parent).append(this.root);
+    super(parent, data);
     this.cards = new Map(); // item id -> card
     this.images = new Map(); // item id -> decoded <img>, so that the next picture is there at once
     this.queue = []; // item ids that this tab holds and has not decided, in order
     this.at = 0;
     this.history = []; // what this tab decided: [{action_id, item_id}]
     this.restored = new Set(); // taken back here, the server does not know yet
-    this.decided = 0;
-    this.comment = "";
     this.drawn = null;
-    this.notice = "";
-    this.closeLayer = null;
-    this.zoom = null;
-    this.labels = [];
-    this.data = {};
-    this.reviewer = data.verified ? data.reviewer : stored(localStorage, "curate:reviewer", "");
-    this.link = new Link(data.room, () => this.report(), () => this.drawTop());
-    this.onKey = (event) => this.key(event);
-    document.addEventListener("keydown", this.onKey, true);
-  }
-
-  close() {
-    this.link.close();
-    document.removeEventListener("keydown", this.onKey, true);
-    this.root.remove();
   }
 
   // --- what the server is told, and what it answers
 
   report() {
-    return {
-      reviewer: this.reviewer,
-      scope: this.data.scope ?? "",
-      have: [...this.cards.keys()],
-      want: Math.min(this.at + 1 + AHEAD, HELD_MOST),
-      release: this.at > HELD_MOST - 2 * AHEAD ? this.queue.slice(0, AHEAD) : [],
-    };
+    const want = Math.max(this.at + 1 + AHEAD, this.queue.length);
+    return { have: [...this.cards.keys()], want: Math.min(want, HELD_MOST) };
   }
 
-  receive(data) {
-    if (data === this.data) return;
-    if (this.data.scope !== undefined && this.data.scope !== data.scope) this.forget();
-    this.data = data;
-    if (data.labels) this.labels = searchable(data.labels);
-    if (data.verified) this.reviewer = data.reviewer;
+  take(data) {
     for (const card of data.cards ?? []) this.keepCard(card);
-    for (const { action, text } of this.link.receive(data)) this.refused(action, text);
     if (data.queue) this.mergeQueue(data);
-    if (data.notice) this.notice = data.notice;
-    if (!this.reviewer) this.askName();
-    else if (data.need_hello && !this.hello) {
-      this.hello = true;
-      this.link.send();
-    }
-    this.draw();
   }
 
   forget() {
@@ -103,27 +63,31 @@ class Desk {
     }
   }
 
+  // The server says what this tab holds; what was decided or taken back here since then is known here only.
   mergeQueue(data) {
     const waiting = new Set(this.link.pending.flatMap((action) => (action.kind === "decide" ? action.items : [])));
     const theirs = data.queue.filter((id) => !waiting.has(id) && this.cards.has(id));
     const here = new Set(theirs);
+    const before = new Set(this.queue);
     const current = this.queue[this.at];
-    for (const id of data.front ?? []) if (here.has(id) && !this.queue.includes(id)) this.queue.splice(this.at, 0, id);
-    for (const id of [...this.restored]) if (here.has(id) || !this.link.pending.length) this.restored.delete(id);
+    const returned = (data.front ?? []).filter((id) => here.has(id) && !before.has(id));
     const mine = this.queue.filter((id) => here.has(id) || this.restored.has(id));
-    const known = new Set(mine);
+    const known = new Set([...mine, ...returned]);
     this.queue = [...mine, ...theirs.filter((id) => !known.has(id))];
-    const fronted = (data.front ?? []).find((id) => here.has(id) && id !== current && !this.seenFront?.has(id));
-    if (data.front?.length) this.seenFront = new Set(data.front);
-    const at = this.queue.indexOf(fronted ?? current);
-    if (at >= 0) this.at = at;
-    else if (current && !waiting.has(current) && this.queue.length) this.notice = "The item before was taken by somebody else, or has been decided meanwhile.";
-    this.at = Math.max(0, Math.min(this.at, this.queue.length - 1));
+    const at = this.queue.indexOf(current);
+    if (at < 0 && current && !waiting.has(current)) this.notice = "The item before this one has been decided meanwhile, or somebody else has it now.";
+    this.at = Math.max(0, Math.min(at < 0 ? this.at : at, this.queue.length - 1));
+    if (returned.length) {
+      this.queue.splice(this.at, 0, ...returned); // taken back: to be looked at now
+      this.notice = "";
+    }
+    if (!this.link.pending.length) this.restored.clear();
+    if (data.queue.some((id) => !this.cards.has(id)) && !this.asked) this.link.send(); // an answer with cards got lost
+    this.asked = data.queue.some((id) => !this.cards.has(id));
   }
 
-  refused(action, text) {
+  refused(action) {
     this.history = this.history.filter((entry) => entry.action_id !== action.action_id);
-    this.notice = `Not recorded: ${text}`;
   }
 
   // --- deciding
@@ -164,25 +128,23 @@ class Desk {
   }
 
   undo() {
+    if (!this.reviewer) return;
     const last = this.history.pop();
-    const waits = last && this.link.pending.length && this.link.pending.at(-1).action_id === last.action_id;
     this.link.push({ kind: "undo", action_id: newId(), target: last?.action_id ?? "", reviewer: this.reviewer });
-    if (last) {
-      this.decided -= 1;
-      if (this.cards.has(last.item_id)) {
-        this.restored.add(last.item_id);
-        this.queue.splice(this.at, 0, last.item_id);
-      }
-      this.notice = "";
-    } else this.notice = "Taking back your last decision …";
+    this.notice = last ? "" : "Taking back your last decision …";
+    if (last) this.decided -= 1;
+    if (last && this.cards.has(last.item_id)) {
+      this.restored.add(last.item_id);
+      this.queue.splice(this.at, 0, last.item_id);
+    }
     this.draw();
-    return waits;
   }
 
   step(by) {
     const next = this.at + by;
     if (next < 0 || next >= this.queue.length) {
-      this.notice = by < 0 ? "This is the first one." : "This is the last one that is open.";
+      const many = this.queue.length >= HELD_MOST;
+      this.notice = by < 0 ? "This is the first one." : many ? `${HELD_MOST} items wait for you already: decide some of them (u: unsure).` : "This is the last one that is open.";
     } else {
       this.at = next;
       this.notice = "";
@@ -193,28 +155,11 @@ class Desk {
 
   // --- keys
 
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !this.root.isConnected) return;
-    if (typesElsewhere(event)) return;
-    const name = this.zoom ? () => this.zoom.key(event.key) : this.closeLayer ? null : this.action(event);
-    if (this.helpOpen) this.closeLayer();
-    else if (!name) return;
-    else if (!event.repeat) name(); // a key that is held down decides once
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
   action(event) {
     const key = event.key.length === 1 && !event.shiftKey ? event.key.toLowerCase() : event.key;
-    const common = {
-      z: () => this.undo(),
-      Backspace: () => this.undo(),
-      ArrowRight: () => this.step(1),
-      ArrowLeft: () => this.step(-1),
-      "?": () => this.openHelp(),
-    };
-    if (common[key]) return common[key];
-    if (!this.card) return null;
+    const moving = { ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1) };
+    const press = this.common(key) ?? moving[key];
+    if (press || !this.card) return press;
     const here = { f: () => this.openZoom(), n: () => this.openNote(), g: () => this.copyLink(), u: () => this.decide("unsure") };
     return here[key] ?? (this.card.kind === "duplicates" ? this.caseKey(event, key) : this.sampleKey(key));
   }
@@ -264,17 +209,6 @@ class Desk {
 
   // --- what lies over the page
 
-  layer(open) {
-    if (this.closeLayer) return;
-    const close = open(() => {
-      this.closeLayer = null;
-      this.helpOpen = false;
-      this.zoom = null;
-    });
-    this.closeLayer = typeof close === "function" ? close : close?.close ?? null;
-    return close;
-  }
-
   offered() {
     const card = this.card;
     const found = card.show_suggestion ? card.choices.map((c) => [c.label, c.shown]) : [];
@@ -297,39 +231,14 @@ class Desk {
     this.layer((closed) => openPicker(this.layers, { title: "The right class of all copies", entries: this.labels, first: carried, done: ([label]) => this.decide("settle_label", [label]), closed }));
   }
 
-  openNote() {
-    this.layer((closed) => openLine(this.layers, { title: "Note", text: this.comment, hint: "Goes with your next decision on this item.", limit: 2000, done: (text) => ((this.comment = text), this.draw(true)), closed }));
-  }
-
-  askName() {
-    this.layer((closed) =>
-      openLine(this.layers, {
-        title: "Who is reviewing?",
-        text: this.reviewer,
-        hint: "Your name is kept in this browser and stands beside your decisions.",
-        limit: 100,
-        required: !this.reviewer,
-        done: (name) => {
-          this.reviewer = name;
-          store(localStorage, "curate:reviewer", name);
-          this.hello = true;
-          this.link.send();
-          this.drawTop();
-        },
-        closed,
-      }),
-    );
-  }
-
-  openZoom() {
+  openZoom(member) {
     const card = this.card;
-    const shown = card.kind === "duplicates" ? card.members.find((m) => m.keep)?.picture ?? card.members[0].picture : card.picture;
-    this.zoom = this.layer((closed) => openZoom(this.layers, shown, isTiny(card.size), closed));
+    const shown = member ?? (card.kind === "duplicates" ? (card.members.find((m) => m.keep) ?? card.members[0]) : card);
+    this.showLarge(shown.picture, isTiny(card.size));
   }
 
-  openHelp() {
-    this.helpOpen = true;
-    this.layer((closed) => openHelp(this.layers, helpOf(this.card?.kind), closed));
+  help() {
+    return helpOf(this.card?.kind);
   }
 
   copyLink() {
@@ -343,34 +252,6 @@ class Desk {
   }
 
   // --- drawing
-
-  drawTop() {
-    const { data, link } = this;
-    const total = data.total ?? 0;
-    const unsent = link.pending.filter((action) => action.kind === "decide").length;
-    const done = Math.min(total, (data.done ?? 0) + unsent);
-    const state = link.state;
-    this.root.dataset.state = state;
-    this.root.dataset.pending = String(link.pending.length);
-    const text = { saved: "saved", saving: "saving …", silent: "not saved" }[state];
-    const key = [total, done, state, link.pending.length, link.error, this.notice, this.reviewer, this.comment, data.others, this.decided, this.queue[this.at]].join("\n");
-    if (key === this.topKey) return;
-    this.topKey = key;
-    this.top.replaceChildren(
-      el("div", { class: "line" },
-        el("span", { class: "count" }, el("b", {}, done.toLocaleString()), ` of ${total.toLocaleString()} decided`),
-        el("span", { class: "bar" }, el("span", { style: { width: `${total ? (100 * done) / total : 0}%` } })),
-        el("span", { class: "muted" }, this.decided > 0 ? `${this.decided} by you just now` : ""),
-        el("span", { class: "grow" }),
-        this.comment ? el("span", { class: "muted" }, "✎ ", el("bdi", {}, this.comment.slice(0, 60))) : null,
-        el("span", { class: `state ${state}`, role: "status" }, text),
-        this.reviewer ? el("button", { class: "quiet", type: "button", disabled: Boolean(data.verified), title: data.verified ? "signed in" : "change the name", onclick: () => this.askName() }, el("bdi", {}, this.reviewer)) : null,
-        el("button", { class: "quiet", type: "button", onclick: () => this.openHelp() }, keyEl("?"), " keys"),
-      ),
-      state === "silent" ? el("div", { class: "banner", role: "alert" }, el("b", {}, link.error ? "The server cannot save: " : "The server does not answer. "), link.error ? `${link.error} ` : "", link.pending.length ? `${link.pending.length} ${link.pending.length === 1 ? "action is" : "actions are"} kept in this tab and sent again until it has them. Leave the tab open.` : "") : "",
-      this.notice ? el("div", { class: "notice", role: "status" }, this.notice) : "",
-    );
-  }
 
   draw(again = false) {
     const card = this.card;
@@ -413,7 +294,7 @@ class Desk {
       card.p_given != null && card.show_suggestion ? el("p", { class: "muted under" }, `the model gives it ${card.p_given}`) : null,
       ...bars,
       card.why.length ? el("h3", {}, "Why it is here") : null,
-      ...card.why.map((parts) => el("p", { class: "why" }, ...parts.map(([text, isLabel]) => (isLabel ? labelEl(text) : text)))),
+      ...card.why.map(whyEl),
       near.length ? el("h3", {}, "Nearest pictures") : null,
       near.length ? el("div", { class: "near" }, ...near) : null,
       el("p", { class: "path" }, el("bdi", {}, card.path_shown), el("br"), card.facts),
@@ -421,7 +302,7 @@ class Desk {
   }
 
   drawButtons(card) {
-    const button = (key, meaning, kind = "") => buttonEl(key, meaning, kind, () => this.action({ key, code: "", shiftKey: false })?.());
+    const button = (key, meaning, kind) => buttonEl(this, key, meaning, kind);
     const first = card.show_suggestion && card.choices[0];
     return el("div", { class: "buttons" },
       button(" ", "label is right", "keep"),
@@ -443,15 +324,15 @@ class Desk {
     const proposed = card.members.find((m) => m.keep);
     const label = card.settle;
     const figure = (m, i) =>
-      el("figure", { class: `member ${m.keep ? "keep" : ""}`, onclick: () => (this.zoom = this.layer((closed) => openZoom(this.layers, m.picture, isTiny(card.size), closed))) },
+      el("figure", { class: `member ${m.keep ? "keep" : ""}`, onclick: () => this.openZoom(m) },
         el("div", { class: "head" }, i < 9 ? keyEl(String(i + 1)) : null, labelEl(m.shown, m.conflicts ? "conflict" : ""), m.keep ? el("span", { class: "badge good" }, "proposed") : null),
         el("div", { class: "frame" }, pictureEl(m.picture, { class: isTiny(card.size) ? "pixelated" : "" }) ?? el("span", { class: "gone" }, "cannot be shown"), m.difference ? pictureEl(m.difference, { class: "difference" }) : null),
         el("figcaption", {}, el("dl", {}, ...m.facts.flatMap(([name, value, differs]) => [el("dt", {}, name), el("dd", { class: differs ? "differs" : "" }, el("bdi", {}, value))]))));
-    const button = (key, meaning, kind = "") => buttonEl(key, meaning, kind, () => this.action({ key, code: "", shiftKey: false })?.());
+    const button = (key, meaning, kind) => buttonEl(this, key, meaning, kind);
     const place = proposed ? card.members.indexOf(proposed) + 1 : 1;
     return el("div", { class: "case" },
-      el("div", { class: "casehead" }, badgesEl(card), ...card.why.map((parts) => el("p", { class: "why" }, ...parts.map(([text, isLabel]) => (isLabel ? labelEl(text) : text)))),
-        proposed ? el("p", { class: "why" }, el("b", {}, `Proposed: keep ${place}`), label && label !== proposed.label ? [" as ", labelEl(card.settle_shown)].flat() [0] : "", label && label !== proposed.label ? labelEl(card.settle_shown) : "", `, exclude the ${many === 2 ? "other" : "others"}. `, card.keep_why) : null,
+      el("div", { class: "casehead" }, badgesEl(card), ...card.why.map(whyEl),
+        proposed ? el("p", { class: "why" }, el("b", {}, `Proposed: keep ${place}`), ...(label && label !== proposed.label ? [" as ", labelEl(card.settle_shown)] : []), `, exclude the ${many === 2 ? "other" : "others"}. `, card.keep_why) : null,
         card.member_count > many ? el("p", { class: "notice" }, `${(card.member_count - many).toLocaleString()} more copies are not shown; the decision is about those that are.`) : null),
       el("div", { class: `members n${Math.min(many, 4)} ${isTiny(card.size) ? "tiny" : ""}` }, ...card.members.map(figure)),
       el("div", { class: "buttons" },
@@ -466,19 +347,6 @@ class Desk {
         button("z", "undo", "quiet")),
     );
   }
-}
-
-const isTiny = (size) => Boolean(size) && Math.max(...size) <= 160;
-
-const NAMES = { " ": "Space", Enter: "↵", Backspace: "⌫" };
-
-function buttonEl(key, meaning, kind, press) {
-  const button = el("button", { class: `action ${kind}`, type: "button" }, keyEl(NAMES[key] ?? key), " ", ...[meaning].flat());
-  button.addEventListener("click", () => {
-    button.blur(); // or Space would press it again
-    press();
-  });
-  return button;
 }
 
 function barEl(choice, number, press) {

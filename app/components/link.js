@@ -2,7 +2,7 @@
 
 const RESEND_MS = 3000; // an answer takes a tenth of a second; after three the message is sent again
 const SILENT_MS = 6000; // after this long without an answer the reviewer is told
-const HEARTBEAT_MS = 120000; // what is on screen stays this tab's while somebody looks at it
+const HEARTBEAT_MS = 100000; // what is on screen stays this tab's while somebody looks at it
 
 const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 
@@ -71,6 +71,8 @@ class Link {
       if (this.pending.length) event.preventDefault();
     };
     window.addEventListener("beforeunload", this.leaving);
+    this.returning = () => document.visibilityState === "visible" && performance.now() - this.lastSent > HEARTBEAT_MS && this.send();
+    document.addEventListener("visibilitychange", this.returning);
   }
 
   // Streamlit hands out a new function at every render.
@@ -124,6 +126,7 @@ class Link {
   close() {
     clearInterval(this.timer);
     window.removeEventListener("beforeunload", this.leaving);
+    document.removeEventListener("visibilitychange", this.returning);
   }
 }
 

@@ -119,7 +119,7 @@ function openLine(root, { title, text = "", hint, limit = 500, required = false,
     if (event.key === "Enter") keep();
     else if (event.key === "Escape" && !required) close();
   });
-  const layer = overlay(root, "line", el("h2", {}, title), input, el("p", { class: "hint" }, hint), el("div", { class: "row" }, el("button", { class: "primary", type: "button", onclick: keep }, "OK")));
+  const layer = overlay(root, "ask", el("h2", {}, title), input, el("p", { class: "hint" }, hint), el("div", { class: "row" }, el("button", { class: "primary", type: "button", onclick: keep }, "OK")));
   function close() {
     layer.remove();
     closed();

@@ -100,6 +100,7 @@ def streamlit_command(
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
+        "client.showErrorLinks": "false",
         "logger.hideWelcomeMessage": "true",
         **THEME,
     }

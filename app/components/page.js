@@ -1,0 +1,174 @@
+// What every page of the component has: the line on top, the reviewer's name, layers above the page, keys.
+
+class Page {
+  constructor(parent, data) {
+    this.root = el("div", { class: "desk" });
+    this.top = el("div", { class: "top" });
+    this.body = el("div", { class: "body" });
+    this.layers = el("div");
+    this.root.append(this.top, this.body, this.layers);
+    (parent.querySelector(".mount") ?? parent).append(this.root);
+    this.data = {};
+    this.decided = 0;
+    this.comment = "";
+    this.notice = "";
+    this.labels = [];
+    this.closeLayer = null;
+    this.zoom = null;
+    this.reviewer = data.verified ? data.reviewer : stored(localStorage, "curate:reviewer", "");
+    this.link = new Link(data.room, () => ({ reviewer: this.reviewer, ...this.report() }), () => this.drawTop());
+    this.onKey = (event) => this.key(event);
+    document.addEventListener("keydown", this.onKey, true);
+  }
+
+  close() {
+    this.link.close();
+    document.removeEventListener("keydown", this.onKey, true);
+    this.root.remove();
+  }
+
+  receive(data) {
+    if (data === this.data) return;
+    if (this.data.scope !== undefined && this.data.scope !== data.scope) this.forget();
+    this.data = data;
+    if (data.labels) this.labels = searchable(data.labels);
+    if (data.verified) this.reviewer = data.reviewer;
+    for (const { action, text } of this.link.receive(data)) {
+      this.refused(action);
+      this.notice = `Not recorded: ${text}`;
+    }
+    if (data.notice) this.notice = data.notice;
+    this.take(data);
+    if (!this.reviewer) this.askName();
+    else if (data.need_hello && !this.hello) {
+      this.hello = true;
+      this.link.send();
+    }
+    this.draw();
+  }
+
+  // --- keys
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !this.root.isConnected) return;
+    if (typesElsewhere(event)) return;
+    if (this.helpOpen) this.closeLayer();
+    else if (this.zoom) this.zoom.key(event.key);
+    else if (this.closeLayer) return;
+    else {
+      const press = this.action(event);
+      if (!press) return;
+      if (!event.repeat || event.key.startsWith("Arrow")) press(); // a key that is held down decides once
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // The keys of every page; `key` is the letter, small.
+  common(key) {
+    return { z: () => this.undo(), Backspace: () => this.undo(), "?": () => this.openHelp() }[key];
+  }
+
+  // --- what lies over the page
+
+  layer(open) {
+    if (this.closeLayer) return null;
+    const opened = open(() => {
+      this.closeLayer = null;
+      this.helpOpen = false;
+      this.zoom = null;
+    });
+    this.closeLayer = typeof opened === "function" ? opened : (opened?.close ?? null);
+    return opened;
+  }
+
+  showLarge(source, tiny) {
+    this.zoom = this.layer((closed) => openZoom(this.layers, source, tiny, closed));
+  }
+
+  openHelp() {
+    this.helpOpen = true;
+    this.layer((closed) => openHelp(this.layers, this.help(), closed));
+  }
+
+  openNote() {
+    this.layer((closed) => openLine(this.layers, { title: "Note", text: this.comment, hint: "Goes with your next decision.", limit: 2000, done: (text) => ((this.comment = text), this.drawTop()), closed }));
+  }
+
+  askName() {
+    this.layer((closed) =>
+      openLine(this.layers, {
+        title: "Who is reviewing?",
+        text: this.reviewer,
+        hint: "Your name is kept in this browser and stands beside your decisions.",
+        limit: 100,
+        required: !this.reviewer,
+        done: (name) => {
+          this.reviewer = name;
+          store(localStorage, "curate:reviewer", name);
+          this.hello = true;
+          this.link.send();
+          this.drawTop();
+        },
+        closed,
+      }),
+    );
+  }
+
+  // --- the line on top
+
+  drawTop() {
+    const { data, link } = this;
+    const unsent = link.pending.reduce((sum, action) => sum + (action.kind === "decide" ? action.items.length : 0), 0);
+    const total = data.total ?? 0;
+    const done = (data.done ?? 0) + unsent;
+    const state = link.state;
+    this.root.dataset.state = state;
+    this.root.dataset.pending = String(link.pending.length);
+    const key = JSON.stringify([total, done, state, link.pending.length, link.error, this.notice, this.reviewer, this.comment, this.decided, this.heading()]);
+    if (key === this.topKey) return;
+    this.topKey = key;
+    const text = { saved: "saved", saving: "saving …", silent: "not saved" }[state];
+    this.top.replaceChildren(
+      el("div", { class: "line" },
+        ...this.heading().map((part) => (part instanceof Array ? labelEl(part[0]) : el("span", {}, part))),
+        total ? el("span", { class: "count" }, el("b", {}, done.toLocaleString()), ` of ${total.toLocaleString()} decided`) : null,
+        total ? el("span", { class: "bar" }, el("span", { style: { width: `${Math.min(100, (100 * done) / total)}%` } })) : null,
+        el("span", { class: "muted" }, this.decided > 0 ? `${this.decided} by you just now` : ""),
+        el("span", { class: "grow" }),
+        this.comment ? el("span", { class: "muted" }, "✎ ", el("bdi", {}, this.comment.slice(0, 60))) : null,
+        el("span", { class: `state ${state}`, role: "status" }, text),
+        this.reviewer ? el("button", { class: "quiet", type: "button", disabled: Boolean(data.verified), title: data.verified ? "signed in" : "change the name", onclick: () => this.askName() }, el("bdi", {}, this.reviewer)) : null,
+        el("button", { class: "quiet", type: "button", onclick: () => this.openHelp() }, keyEl("?"), " keys"),
+      ),
+      state === "silent" ? this.drawBanner() : "",
+      this.notice ? el("div", { class: "notice", role: "status" }, this.notice) : "",
+    );
+  }
+
+  drawBanner() {
+    const { error, pending } = this.link;
+    const kept = pending.length === 1 ? "One action is" : `${pending.length} actions are`;
+    return el("div", { class: "banner", role: "alert" }, el("b", {}, error ? "The server cannot save: " : "The server does not answer. "), error ? `${error} ` : "", pending.length ? `${kept} kept in this tab and sent again until it has them. Leave the tab open.` : "");
+  }
+
+  heading() {
+    return [];
+  }
+}
+
+const isTiny = (size) => Boolean(size?.length) && Math.max(...size) <= 160;
+
+const KEY_NAMES = { " ": "Space", Enter: "↵", Backspace: "⌫" };
+
+// A button that says its key; pressing it is pressing the key.
+function buttonEl(page, key, meaning, kind = "") {
+  const button = el("button", { class: `action ${kind}`, type: "button" }, keyEl(KEY_NAMES[key] ?? key), " ", ...[meaning].flat());
+  button.addEventListener("click", () => {
+    button.blur(); // or Space would press it again
+    page.action({ key, code: "", shiftKey: false })?.();
+  });
+  return button;
+}
+
+const whyEl = (parts) => el("p", { class: "why" }, ...parts.map(([text, isLabel]) => (isLabel ? labelEl(text) : text)));
