@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from curation.errors import SettingsError, WeightsError
-from curation.plan import check_weights_file
+from curation.plan import PRETRAINED_SIZE_PX, Plan, check_model, check_weights_file
 
 # First feature map of the compact network, whatever the size of the picture: bigger pictures get bigger patches, so
 # that a 96 px photo costs what a 32 px one does.
@@ -116,12 +116,7 @@ def load_backbone(name: str, weights: str) -> nn.Module:
     """
     import torchvision
 
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        import difflib
-
-        close = difflib.get_close_matches(name, known, n=3) or ["resnet18", "mobilenet_v2"]
-        raise SettingsError(f"torchvision has no classification model '{name}'. Did you mean {', '.join(close)}?")
+    check_model(name)
     if weights == "none":
         return _unseeded(lambda: torchvision.models.get_model(name))
     if weights == "default":
@@ -144,6 +139,44 @@ def _unseeded(build: Callable[[], nn.Module]) -> nn.Module:
         return build()
 
 
+def check_network(plan: Plan) -> None:
+    """Refuse a torchvision network that cannot do what `plan` asks of it, before a picture is decoded.
+
+    The network is built without memory (on torch's meta device) and shown two pictures without values.
+
+    Raises
+    ------
+    SettingsError : no such model, no linear layer at its end, or it cannot take pictures of this size.
+    WeightsError : the file of weights belongs to another model.
+    """
+    check_model(plan.model)
+    try:
+        with torch.device("meta"):
+            model = load_backbone(plan.model, "none")
+            _check_file(model, plan)
+            net = TorchvisionNet(model, 2).train(plan.mode == "finetune")
+            net(torch.zeros(2, 3, plan.size_px, plan.size_px))
+    except NotImplementedError:  # RegNet computes with values while it is built
+        return
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        reason = str(error).split("\n")[0][:120]
+        raise SettingsError(
+            f"--model {plan.model} cannot be used with --mode {plan.mode} and pictures of {plan.size_px} px: {reason}. "
+            f"Choose another --model, or another --size (most were made for {PRETRAINED_SIZE_PX})."
+        ) from error
+
+
+def _check_file(model: nn.Module, plan: Plan) -> None:
+    """Compare the names and shapes in the header of the plan's weights file, if it has one, with those of the model."""
+    if plan.weights in ("default", "none"):
+        return
+    from safetensors import safe_open
+
+    with safe_open(plan.weights, "np") as stored:
+        shapes = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118 (no mapping)
+    _refuse_misfits(model, plan.model, Path(plan.weights), shapes)
+
+
 def _load_safetensors(model: nn.Module, name: str, file: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -153,22 +186,26 @@ def _load_safetensors(model: nn.Module, name: str, file: Path) -> None:
         state = load_file(os.fspath(file))
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{file} is not a readable safetensors file: {error}") from error
-    expected = model.state_dict()
+    _refuse_misfits(model, name, file, {key: tuple(value.shape) for key, value in state.items()})
+    expected, head = model.state_dict(), _last_linear(model)[0]
+    model.load_state_dict({k: v for k, v in state.items() if k in expected and not k.startswith(head)}, strict=False)
+
+
+def _refuse_misfits(model: nn.Module, name: str, file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
     # The classifier is replaced anyway: another number of classes there is no reason to refuse the file.
     head = _last_linear(model)[0]
     problems = [
         key
-        for key, value in expected.items()
+        for key, value in model.state_dict().items()
         if not key.startswith(head)
         and not key.endswith("num_batches_tracked")
-        and (key not in state or state[key].shape != value.shape)
+        and shapes.get(key) != tuple(value.shape)
     ]
     if problems:
         raise WeightsError(
             f"{file} does not hold the weights of {name}: {len(problems)} tensors are missing or of another shape, "
             f"first '{problems[0]}'. Choose the model they belong to with --model."
         )
-    model.load_state_dict({k: v for k, v in state.items() if k in expected and not k.startswith(head)}, strict=False)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,8 +95,10 @@ def choose_plan(
     if epochs is not None and epochs < 1:
         raise SettingsError(f"--epochs {epochs} is too few: choose 1 or more.")
     device = _choose_device(device, why)
-    if mode == "auto":
-        mode, weights = _choose_mode(model, weights, device, reachable or weights_reachable, why)
+    reachable = reachable or weights_reachable
+    asked = mode == "auto"
+    if asked:
+        mode, weights = _choose_mode(model, weights, device, reachable, why)
     if mode == "compact":
         if model not in (None, "compact") or weights not in (None, "none"):
             raise SettingsError(
@@ -113,6 +116,8 @@ def choose_plan(
             "--mode probe needs pretrained weights (--weights default or FILE.safetensors); with --weights none use "
             "--mode finetune or --mode compact."
         )
+    if weights == "default" and not asked:
+        _check_reachable(model, reachable)
     size = size_px or (PRETRAINED_SIZE_PX if mode == "probe" or median_side_px > 64 else max(32, median_side_px))
     passes = epochs or (HEAD_EPOCHS if mode == "probe" else FINETUNE_EPOCHS)
     return Plan(mode, model, weights, _file_hash(weights), device, size, passes, 64, flip, tuple(why))
@@ -155,22 +160,51 @@ def _choose_mode(
             f"mode {pretrained}: a weights file was given" + (", and there is a GPU" if device == "cuda" else "")
         )
         return pretrained, weights
-    there, reason = reachable(model or DEFAULT_MODEL[pretrained])
+    if weights == "default" or model is not None:
+        why.append(f"mode {pretrained}: {_check_reachable(model or DEFAULT_MODEL[pretrained], reachable)}")
+        return pretrained, "default"
+    there, reason = reachable(DEFAULT_MODEL[pretrained])
     if there:
         why.append(f"mode {pretrained}: {reason}")
         return pretrained, "default"
-    if weights == "default" or model is not None:
-        raise WeightsError(
-            f"The pretrained weights of {model or DEFAULT_MODEL[pretrained]} cannot be had: {reason}. Give a local "
-            f"file with --weights FILE.safetensors, or train from scratch with --mode compact."
-        )
     why.append(f"mode compact: {reason}; give pretrained weights with --weights FILE.safetensors for a better ranking")
     return "compact", None
+
+
+def _check_reachable(model: str, reachable: Callable[[str], tuple[bool, str]]) -> str:
+    """Why the pretrained weights of `model` can be had; an error if they cannot."""
+    if model not in DEFAULT_MODEL.values():
+        check_model(model)
+    there, reason = reachable(model)
+    if not there:
+        raise WeightsError(
+            f"The pretrained weights of {model} cannot be had: {reason}. Give a local file with "
+            f"--weights FILE.safetensors, or train from scratch with --mode compact."
+        )
+    return reason
+
+
+def check_model(name: str) -> None:
+    """Refuse a name that torchvision has no classification network for.
+
+    Raises
+    ------
+    SettingsError : suggests names that are alike.
+    """
+    import difflib
+
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3) or ["resnet18", "mobilenet_v2"]
+        raise SettingsError(f"torchvision has no classification model '{name}'. Did you mean {', '.join(close)}?")
 
 
 def weights_reachable(model: str, timeout_seconds: float = 3.0) -> tuple[bool, str]:
     """Whether torchvision's weights of `model` are in torch's cache, or their host answers; and why."""
     from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
 
     import torch
     import torchvision
@@ -183,12 +217,14 @@ def weights_reachable(model: str, timeout_seconds: float = 3.0) -> tuple[bool, s
     if cached.is_file():
         return True, f"the pretrained weights of {model} are in torch's cache"
     host = urlsplit(url).hostname or ""
-    if not _answers(host, timeout_seconds):
-        return False, f"the pretrained weights of {model} are not on this machine and {host} does not answer"
+    proxy = urlsplit(getproxies().get("https", ""))
+    asked, port = (proxy.hostname, proxy.port or 80) if proxy.hostname and not proxy_bypass(host) else (host, 443)
+    if not _answers(asked, port, timeout_seconds):
+        return False, f"the pretrained weights of {model} are not on this machine and {asked} does not answer"
     return True, f"the pretrained weights of {model} will be downloaded from {host}"
 
 
-def _answers(host: str, timeout_seconds: float) -> bool:
+def _answers(host: str, port: int, timeout_seconds: float) -> bool:
     """Whether `host` takes a connection. In a thread: a name server that keeps silent heeds no time limit."""
     import socket
     import threading
@@ -197,7 +233,7 @@ def _answers(host: str, timeout_seconds: float) -> bool:
 
     def ask() -> None:
         try:
-            socket.create_connection((host, 443), timeout_seconds).close()
+            socket.create_connection((host, port), timeout_seconds).close()
             answered.set()
         except OSError:
             pass
@@ -234,16 +270,31 @@ def _file_hash(weights: str) -> str:
 
 
 def check_weights_file(file: Path) -> None:
-    """Refuse what is not a file of tensors, by its name alone, before anything is decoded or opened.
+    """Refuse what is not a file of tensors, before anything is decoded.
 
     Raises
     ------
-    WeightsError : no such file, or not a `.safetensors` one.
+    WeightsError : not there, not a regular file, not called `.safetensors`, or not one inside.
     """
-    if not file.is_file():
-        raise WeightsError(f"There is no weights file {file}.")
-    if file.suffix != ".safetensors":
+    if file.suffix != ".safetensors" and os.path.exists(file):
         raise WeightsError(
             f"{file} is not a .safetensors file. Pickled checkpoints (.pt, .pth, .bin) can run code when opened "
             f"and are never read; convert them with safetensors.torch.save_file."
         )
+    try:
+        regular = stat.S_ISREG(os.stat(file).st_mode)
+    except (OSError, ValueError) as error:  # ValueError: a NUL
+        reason = error.strerror if isinstance(error, OSError) else "it is not a path"
+        raise WeightsError(
+            f"The weights file {file} cannot be read: {reason}. --weights takes 'default' (those of "
+            f"torchvision), 'none', or the name of a .safetensors file."
+        ) from error
+    if not regular:
+        raise WeightsError(f"{file} is a folder, a pipe or a device, not a weights file.")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "np"):
+            pass
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{file} is not a readable safetensors file: {error}.") from error

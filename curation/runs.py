@@ -38,6 +38,7 @@ from curation.files import (
 from curation.run_key import plain
 
 SCHEMA = 1
+ROW_GROUP = 16_384  # rows
 ARRAYS = (
     "pred_probs",  # (N, K) float32 or float16, out-of-fold, rows sum to 1
     "training_margin",  # (N,) float32, low = suspicious, NaN = not measured
@@ -71,9 +72,11 @@ class Partial:
         return self.folder / "checkpoints"
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write `<name>.parquet`, atomically."""
+        """Write `<name>.parquet`, atomically, in row groups that are small enough to read one for a single row."""
         path = self.folder / f"{name}.parquet"
-        write_atomic(path, lambda stream: table.to_parquet(stream, index=False), f"run.{name}")
+        write_atomic(
+            path, lambda stream: table.to_parquet(stream, index=False, row_group_size=ROW_GROUP), f"run.{name}"
+        )
 
     def write_array(self, name: str, array: np.ndarray) -> None:
         """Write `<name>.npy`, atomically."""
@@ -296,6 +299,18 @@ def list_runs(workspace: Path) -> list[Run]:
     """
     runs = [_run(workspace, run_id) for run_id in complete_ids(workspace)]
     return sorted(runs, key=lambda run: (str(run.info.get("finished", "")), run.run_id))
+
+
+def was_made_with(workspace: Path, plan: Mapping[str, Any]) -> bool:
+    """Whether a complete run in the workspace had a plan with all these values; damaged runs do not count."""
+    for run_id in complete_ids(workspace):
+        try:
+            made_with = _run(workspace, run_id).info.get("plan")
+        except WorkspaceError:
+            continue
+        if isinstance(made_with, dict) and plain(plan).items() <= made_with.items():
+            return True
+    return False
 
 
 def list_partial(workspace: Path) -> list[Path]:

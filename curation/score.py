@@ -89,6 +89,7 @@ def score(
     with clock.stage("import"):
         records = load(source, format=format, options=import_options, workspace=workspace, progress=progress)
         plan = _plan(settings, records)
+        _check_network(plan, workspace)
     with clock.stage("decode"):
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
     with clock.stage("manifest"):
@@ -157,6 +158,15 @@ def _plan(settings: ScoreSettings, records: Records) -> Plan:
         n_samples=len(records.samples),
         median_side_px=min(peek_size(records)),
     )
+
+
+def _check_network(plan: Plan, workspace: Path) -> None:
+    """Refuse a network that cannot be had before anything is decoded. One that made a run is known to work: a run that
+    is there already is given back without loading torchvision."""
+    if plan.mode != "compact" and not runs.was_made_with(workspace, plan.as_settings()):
+        from curation.model import check_network
+
+        check_network(plan)
 
 
 def _find_evidence(

@@ -1,8 +1,12 @@
 """What `auto` chooses, and that contradictions are refused in a sentence."""
 
+import os
+import socket
 import threading
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from curation.errors import SettingsError, WeightsError
 from curation.plan import choose_plan, weights_reachable
@@ -14,6 +18,12 @@ def _reachable(model):
 
 def _unreachable(model):
     return False, f"the pretrained weights of {model} are not on this machine"
+
+
+def tensors(file, **arrays):
+    """A real file of weights."""
+    save_file(arrays or {"weight": np.ones(2, np.float32)}, file)
+    return file
 
 
 def test_auto_on_a_cpu_takes_the_probe_where_weights_are_at_hand():
@@ -35,16 +45,15 @@ def test_weights_that_were_asked_for_and_are_not_there_are_an_error():
 
 
 def test_a_weights_file_makes_auto_a_probe(tmp_path):
-    file = tmp_path / "w.safetensors"
-    file.write_bytes(b"weights")
+    file = tensors(tmp_path / "w.safetensors")
     plan = choose_plan(weights=str(file), device="cpu", reachable=_unreachable)
     assert plan.mode == "probe"
     assert len(plan.weights_hash) == 32
 
 
 def test_the_same_file_elsewhere_is_the_same_plan(tmp_path):
-    (tmp_path / "a.safetensors").write_bytes(b"weights")
-    (tmp_path / "b.safetensors").write_bytes(b"weights")
+    tensors(tmp_path / "a.safetensors")
+    tensors(tmp_path / "b.safetensors")
     first, second = (
         choose_plan("probe", weights=str(tmp_path / n), device="cpu") for n in ("a.safetensors", "b.safetensors")
     )
@@ -109,3 +118,55 @@ def test_a_network_without_pretrained_weights_is_said(monkeypatch):
         False,
         "torchvision has no pretrained weights for 'no_such_network'",
     )
+
+
+@pytest.mark.parametrize("mode", ["probe", "finetune"])
+def test_weights_that_a_mode_needs_and_are_not_there_are_refused_at_once(mode):
+    with pytest.raises(WeightsError, match="not on this machine"):
+        choose_plan(mode, device="cpu", reachable=_unreachable)
+
+
+@pytest.mark.parametrize("mode", ["auto", "probe", "finetune"])
+def test_a_misspelt_network_is_refused_at_once_with_those_that_are_alike(mode):
+    with pytest.raises(SettingsError, match="Did you mean resnet50"):
+        choose_plan(mode, model="resnet_50", device="cpu", reachable=_reachable)
+
+
+def test_weights_that_are_no_file_are_refused_and_never_opened(tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "zero.safetensors").symlink_to("/dev/zero")
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    for name in ("folder", "pipe", "zero", "loop", "x" * 300, "file/x", "nul\0"):
+        with pytest.raises(WeightsError, match=r"folder, a pipe or a device|cannot be read"):
+            choose_plan("probe", weights=str(tmp_path / f"{name}.safetensors"), device="cpu")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04",
+        (2**60).to_bytes(8, "little") + b"{}",
+        (8).to_bytes(8, "little") + b"[[[[[[[[",
+        (72).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[1000000],"data_offsets":[0,4000000]}}'.ljust(72),
+    ],
+)
+def test_weights_that_are_damaged_are_refused_before_anything_is_decoded(tmp_path, content):
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        choose_plan("probe", weights=str(tmp_path / "w.safetensors"), device="cpu")
+
+
+def test_a_misspelt_word_for_weights_says_which_words_there_are():
+    with pytest.raises(WeightsError, match="'default'"):
+        choose_plan("probe", weights="imagenet", device="cpu")
+
+
+def test_where_a_proxy_leads_out_it_is_the_one_that_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        there, why = weights_reachable("mobilenet_v2", timeout_seconds=5)
+    assert there
+    assert "will be downloaded from download.pytorch.org" in why
