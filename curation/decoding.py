@@ -13,6 +13,7 @@ import re
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -31,6 +32,7 @@ from PIL import (
 )
 
 from curation.errors import UnreadableError
+from curation.jpeg_header import PlainJpeg, count_scans, exif_orientation, jpeg_scale, read_plain_jpeg
 
 MAX_PIXELS = 2**27  # 134 million; 402 MB as RGB
 MAX_JPEG_PIXELS = 2**28  # a 200 million pixel phone photo is ordinary, and is decoded at reduced scale
@@ -133,19 +135,28 @@ def decode_picture(data: bytes, short_px: int | None = None, max_pixels: int = 0
     """
     format_name = _checked_format(data)
     try:
-        picture = FORMATS[format_name][1](io.BytesIO(data))
-        _check_header(data, format_name, picture.size)
-        pixels = picture.size[0] * picture.size[1]
+        plain = read_plain_jpeg(data) if format_name == "JPEG" else None
+        opened = plain or FORMATS[format_name][1](io.BytesIO(data))
+        _check_header(data, format_name, opened.size)
+        pixels = opened.size[0] * opened.size[1]
         if max_pixels and pixels > max_pixels:
             raise TooBigHere
-        if pixels > BIG_PIXELS:
-            with _big:
-                return _decode(picture, data, format_name, short_px)
-        return _decode(picture, data, format_name, short_px)
+        with _big if pixels > BIG_PIXELS else nullcontext():
+            if isinstance(opened, PlainJpeg):
+                return _decode_plain(opened, data, short_px)
+            return _decode(opened, data, format_name, short_px)
     except (UnreadableError, TooBigHere):
         raise
     except Exception as error:  # a decoder that is fed hostile bytes may raise anything; one bad file stops no run
         raise UnreadableError(_broken(format_name, error)) from error
+
+
+def _decode_plain(plain: PlainJpeg, data: bytes, short_px: int | None) -> Picture:
+    """As `_decode` by the same decoder, without the objects that Pillow makes around it: a tenth of the time."""
+    width, height = plain.size
+    scale = 1 if short_px is None else jpeg_scale(width, height, short_px)
+    rgb = Image.frombytes(plain.mode, (-(-width // scale), -(-height // scale)), data, "jpeg", plain.mode, "", scale, 0)
+    return _upright(to_rgb(rgb), width, height, "JPEG", plain.orientation)
 
 
 def read_header(data: bytes) -> tuple[int, int]:
@@ -204,17 +215,11 @@ def _check_header(data: bytes, format_name: str, size: tuple[int, int]) -> None:
     if pixels == 0:
         raise UnreadableError("a picture without pixels")
     if format_name == "JPEG":
-        scans = _count_scans(data)
+        scans = count_scans(data)
         if scans > MAX_SCANS or scans * pixels > MAX_SCAN_PIXELS:
             raise UnreadableError(f"a JPEG of {scans:,} scans, made to keep the decoder busy")
     if format_name == "PNG":
         _check_png_text(data)
-
-
-def _count_scans(data: bytes) -> int:
-    """How often FF DA, the mark that begins a scan, stands in the bytes; four times as fast as `bytes.count`."""
-    pairs = (np.frombuffer(data, "<u2", (len(data) - start) // 2, start) for start in (0, 1))
-    return sum(int(np.count_nonzero(pair == 0xDAFF)) for pair in pairs)
 
 
 def _check_png_text(data: bytes) -> None:
@@ -240,16 +245,15 @@ def _decode(picture: Image.Image, data: bytes, format_name: str, short_px: int |
         width, height = picture.size
     rgb = to_rgb(picture)
     turn = 1 if format_name == "TIFF" else _orientation(picture, data, format_name)  # Pillow turns a TIFF itself
+    return _upright(rgb, width, height, format_name, turn)
+
+
+def _upright(rgb: Image.Image, width: int, height: int, format_name: str, turn: int) -> Picture:
     if turn in _TURNS:
         rgb = rgb.transpose(_TURNS[turn])
     if turn >= 5:
         width, height = height, width
     return Picture(rgb, width, height, format_name)
-
-
-def jpeg_scale(width: int, height: int, short_px: int) -> int:
-    """The divisor (1, 2, 4 or 8) at which a JPEG keeps `short_px` pixels on its short side."""
-    return max(scale for scale in (1, 2, 4, 8) if scale == 1 or min(width, height) // scale >= short_px)
 
 
 _TURNS = {
@@ -269,27 +273,6 @@ def _orientation(picture: Image.Image, data: bytes, format_name: str) -> int:
     if format_name == "PNG" and not exif and "Raw profile type exif" in picture.info:
         return 1  # ImageMagick's old habit; browsers ignore it, too
     return exif_orientation(exif) if isinstance(exif, bytes) else 1
-
-
-def exif_orientation(exif: bytes) -> int:
-    """The orientation in the first directory of an EXIF block, 1 if it is absent or the block is malformed.
-
-    Twenty lines of our own, because Pillow parses (and warns about) the whole block, which may be hostile.
-    """
-    if exif.startswith(b"Exif\0\0"):
-        exif = exif[6:]
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None or len(exif) < 8:
-        return 1
-    (start,) = struct.unpack_from(order + "I", exif, 4)
-    if start + 2 > len(exif):
-        return 1
-    (count,) = struct.unpack_from(order + "H", exif, start)
-    for entry in range(start + 2, min(start + 2 + 12 * count, len(exif) - 11), 12):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
-        if tag == 0x0112:
-            return value if kind == 3 and 1 <= value <= 8 else 1
-    return 1
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -27,10 +27,11 @@ import pandas as pd
 from curation import fingerprints, sources
 from curation.alignment import Likeness, compare, lay
 from curation.cores import usable_cores
-from curation.decoding import CANONICAL_SHORT_PX, jpeg_scale
+from curation.decoding import CANONICAL_SHORT_PX
 from curation.errors import UnreadableError
 from curation.files import write_atomic
 from curation.fingerprints import FLAT_LEVELS, TRANSFORMS, WINDOWS, Candidates
+from curation.jpeg_header import jpeg_scale
 from curation.pixels import Pixels
 from curation.progress import SILENT, Progress
 

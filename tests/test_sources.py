@@ -19,6 +19,7 @@ from curation import decoding, sources
 from curation.containers import open_container
 from curation.decoding import decode_picture, exif_orientation, sniff_format, suffix_fits
 from curation.errors import UnreadableError
+from curation.jpeg_header import count_scans, read_plain_jpeg
 from curation.records import path_to_text, text_to_path
 from curation.sources import open_picture, read_bytes, split_member
 
@@ -275,6 +276,102 @@ def test_jpegs_are_decoded_at_the_smallest_scale_that_is_large_enough() -> None:
         assert (found.width_px, found.height_px, found.rgb.size) == (2000, 1600, size)
 
 
+def by_plugin(data: bytes, monkeypatch: pytest.MonkeyPatch) -> np.ndarray | str:
+    """What Pillow's plugin makes of it, without our short way for plain JPEGs."""
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding, "read_plain_jpeg", lambda _: None)
+        return outcome(data)
+
+
+def outcome(data: bytes) -> np.ndarray | str:
+    try:
+        return np.asarray(decode_picture(data, 64).rgb)
+    except UnreadableError as error:
+        return str(error)
+
+
+def jpeg_kinds() -> dict[str, bytes]:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (19, 26, 3), dtype=np.uint8)).resize((333, 257))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {
+        "plain": encoded(photo, "JPEG"),
+        "sharp": encoded(photo, "JPEG", quality=98, subsampling=0),
+        "progressive": encoded(photo, "JPEG", progressive=True),
+        "grey": encoded(photo.convert("L"), "JPEG"),
+        "turned": encoded(photo, "JPEG", exif=exif),
+        "comment": encoded(photo, "JPEG", comment=b"c" * 5000, icc_profile=b"i" * 70_000),
+        "rgb": encoded(photo, "JPEG", keep_rgb=True),
+        "restarts": encoded(photo, "JPEG", restart_marker_rows=2),
+    }
+
+
+@pytest.mark.parametrize("kind", list(jpeg_kinds()))
+def test_plain_jpegs_are_decoded_to_the_bit_as_by_the_plugin(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = jpeg_kinds()[kind]
+    assert read_plain_jpeg(data) is not None
+    assert np.array_equal(outcome(data), by_plugin(data, monkeypatch))
+
+
+def test_what_is_no_plain_jpeg_is_left_to_the_plugin() -> None:
+    plain = jpeg_kinds()["plain"]
+    frame = plain.index(b"\xff\xc0")
+    length = int.from_bytes(plain[frame + 2 : frame + 4], "big")
+    exif = b"\xff\xe1\x00\x0eExif\0\0II*\0\0\0"
+    for data in (
+        encoded(picture().convert("CMYK"), "JPEG"),
+        plain[:frame] + plain[frame : frame + 2 + length] * 2 + plain[frame + 2 + length :],  # two frames
+        plain[:frame] + b"\0" + plain[frame:],  # junk between two blocks
+        plain[:frame] + b"\xff" + plain[frame:],  # padding
+        plain[:2] + exif + exif + plain[2:],
+        plain[:frame] + b"\xff\xc9" + plain[frame + 2 :],  # arithmetic coding
+        plain[: frame + 4] + b"\x0c" + plain[frame + 5 :],  # 12 bits
+        plain[:frame] + b"\xff\xfe\x00\x01" + plain[frame:],  # a block shorter than its length
+        plain[:frame],
+    ):
+        assert read_plain_jpeg(data) is None
+    assert read_plain_jpeg(plain[:2] + exif + plain[2:]) is not None
+
+
+def test_a_damaged_jpeg_fares_as_with_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    read = 0
+    for data in jpeg_kinds().values():
+        for _ in range(40):
+            broken = bytearray(data)
+            for place in rng.integers(2, len(data), rng.integers(1, 6)):
+                broken[place] = rng.integers(0, 256)
+            damaged = bytes(broken[: rng.integers(len(data) // 2, 2 * len(data))])
+            assert np.array_equal(outcome(damaged), by_plugin(damaged, monkeypatch))
+            read += not isinstance(outcome(damaged), str)
+    assert read > 50
+
+
+def test_scans_are_counted_wherever_they_begin() -> None:
+    for head in range(4):
+        data = bytes(head) + b"\xff\xda\0\xff\xda" + bytes(3 - head)
+        assert count_scans(data) == 2
+    assert count_scans(b"\xff\xd8\xff") == 0
+    assert count_scans(b"\xff\xda") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError("image file is truncated (17 bytes not processed)"), "the PNG data are cut off or damaged"),
+        (ValueError("Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK"), "a text block"),
+        (OSError("Unsupported BMP compression (9)"), "a kind of PNG that is not supported"),
+        (SyntaxError("broken PNG file (chunk b'\\x00evil')"), "the PNG data are damaged"),
+        (KeyError("<script>"), "the PNG data are damaged"),
+        (MemoryError(), "too large for the memory"),
+    ],
+)
+def test_reasons_speak_of_the_file_not_of_pillow(error: Exception, words: str) -> None:
+    text = decoding._broken("PNG", error)
+    assert words in text
+    assert not any(inner in text for inner in ("Pillow", "PIL", "Plugin", "(", "evil", "script"))
+
+
 # Files
 
 
@@ -426,6 +523,24 @@ def test_array_members_are_read(tmp_path: Path, store: str) -> None:
     for path, words in ((f"{name}#images/5", "none with the number 5"), (f"{name}#labels/0", "not found in it")):
         with pytest.raises(UnreadableError, match=words):
             open_picture(tmp_path, path)
+
+
+def test_hdf5_arrays_whose_values_lie_in_another_file_are_refused(tmp_path: Path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["images"] = np.zeros((6, 4, 4), np.uint8)
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        file.create_dataset("images", (6, 4, 4), "u1", external=[("/etc/passwd", 0, 96)])
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout((6, 4, 4), "u1")
+        layout[:] = h5py.VirtualSource("secret.h5", "images", (6, 4, 4))
+        file.create_virtual_dataset("images", layout)
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["images"] = h5py.ExternalLink("secret.h5", "images")
+    for name, words in {"external": "outside of the file", "virtual": "outside", "link": "not found in it"}.items():
+        with pytest.raises(UnreadableError, match=words):
+            open_picture(tmp_path, f"{name}.h5#images/0")
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 9), (3, 8, 9, 1), (3, 8, 9, 3), (3, 8, 9, 4), (3, 3, 8, 9), (3, 1, 8, 9)])
