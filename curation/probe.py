@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from curation.arrays import create_array, open_array
 from curation.folds import CrossValidation
-from curation.inference import fast_inference
+from curation.inference import batch_workers, fast_inference
 from curation.model import TorchvisionNet, load_backbone, normalise
 from curation.plan import Plan
 from curation.progress import SILENT, Progress
@@ -23,6 +24,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Small: feature maps of eight pictures stay in a CPU's cache (521 pictures a second; 410 with 32, 355 with 64).
 EMBED_BATCH = 8
+# After so many pictures what is done is written down.
+EMBED_BLOCK = 4096
 HEAD_BATCH = 256
 HEAD_LR = 2e-3
 # Mean length that embeddings are scaled to, so that one learning rate fits every backbone.
@@ -43,36 +46,41 @@ def embed(pixels: np.ndarray, plan: Plan, checkpoints: Path, progress: Progress 
 
     Kept in `checkpoints`, with a count of the pictures done: a killed run goes on where it was.
     """
-    device = torch.device(plan.device)
-    # Without its classifier.
+    device, count = torch.device(plan.device), len(pixels)
     backbone = TorchvisionNet(load_backbone(plan.model, plan.weights), 1)
-    net, dtype = fast_inference(backbone.body, device)
+    net, dtype = fast_inference(backbone.body, device)  # without its classifier
     mean, std = torch.tensor(IMAGENET_MEAN, device=device), torch.tensor(IMAGENET_STD, device=device)
     n_views = 2 if plan.flip else 1
-    views = open_array(checkpoints / "views.npy", (len(pixels), n_views, backbone.head.in_features))
+    batch = part = EMBED_BATCH * (32 if device.type == "cuda" else 1)
+
+    def forward(start: int, end: int, part: int) -> Tensor:
+        rows = torch.from_numpy(pixels[start : min(start + part, end)])
+        images = normalise(rows.to(device), mean, std).to(dtype)
+        with torch.inference_mode(), autocast(device):
+            return torch.stack([net(view).float() for view in [images, images.flip(3)][:n_views]], dim=1)
+
+    def features(start: int) -> np.ndarray:
+        nonlocal part
+        end, found = min(start + batch, count), []
+        while start < end:
+            some, part = halve_on_oom(partial(forward, start, end), part, progress.message)
+            found.append(some.cpu().numpy())
+            start += len(some)
+        return np.concatenate(found)
+
+    views = open_array(checkpoints / "views.npy", (count, n_views, backbone.head.in_features))
     marker = checkpoints / "views.done"
     key = hashlib.blake2b(repr((plan, pixels.shape)).encode(), digest_size=8).hexdigest()
-    start = _read_marker(marker, key)
-    batch, since = EMBED_BATCH * (32 if device.type == "cuda" else 1), 0
-    with progress.stage("Embedding", len(pixels)) as advance, torch.inference_mode():
-        advance(start)
-        while start < len(pixels):
-
-            def run(part: int, start: int = start) -> Tensor:
-                images = normalise(torch.from_numpy(pixels[start : start + part]).to(device), mean, std).to(dtype)
-                both = [images, images.flip(3)][:n_views]
-                with autocast(device):
-                    return torch.stack([net(view).float() for view in both], dim=1)
-
-            features, batch = halve_on_oom(run, batch, progress.message)
-            views[start : start + len(features)] = features.cpu().numpy()
-            start += len(features)
-            since += len(features)
-            advance(len(features))
-            if since >= 4096 or start == len(pixels):
-                views.flush()
-                marker.write_text(f"{key} {start}")
-                since = 0
+    done = _read_marker(marker, key)
+    with progress.stage("Embedding", count) as advance, batch_workers(device) as workers:
+        advance(done)
+        for block in range(done, count, EMBED_BLOCK):
+            starts = range(block, min(block + EMBED_BLOCK, count), batch)
+            for start, found in zip(starts, workers(features, starts), strict=True):
+                views[start : start + len(found)] = found
+                advance(len(found))
+            views.flush()
+            marker.write_text(f"{key} {min(block + EMBED_BLOCK, count)}")
     return views
 
 

@@ -1,12 +1,14 @@
 """Inference: folding and fusing change the speed of a network, not what it says."""
 
 import copy
+import threading
+import time
 
 import pytest
 import torch
 from torch import nn
 
-from curation.inference import FUSED_ACTIVATIONS, fast_inference
+from curation.inference import FUSED_ACTIVATIONS, batch_workers, fast_inference
 
 CPU = torch.device("cpu")
 
@@ -81,3 +83,32 @@ def test_batch_norm_and_activation_become_part_of_the_convolution():
     fast, _ = fast_inference(_trained(_plain(nn.ReLU6())), CPU)
     called = [type(fast.get_submodule(node.target)).__name__ for node in fast.graph.nodes if node.op == "call_module"]
     assert called == ["_FusedConv", "Conv2d"]
+
+
+def test_workers_keep_the_order_and_leave_the_number_of_threads_as_it_was():
+    usual, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        with batch_workers(CPU) as workers:
+            assert list(workers(lambda start: 2 * start, range(20))) == list(range(0, 40, 2))
+            assert set(workers(lambda _: torch.get_num_threads(), range(20))) == {1}
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert [torch.get_num_threads(), *seen] == [3, 3]
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_an_interrupted_loop_stops_the_batches_that_wait():
+    done = []
+
+    def work(start):
+        done.append(start)
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt), batch_workers(CPU) as workers:
+        results = workers(work, range(1000))
+        next(results)
+        raise KeyboardInterrupt
+    assert len(done) < 100
