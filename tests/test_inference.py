@@ -107,8 +107,12 @@ def test_an_interrupted_loop_stops_the_batches_that_wait():
         done.append(start)
         time.sleep(0.01)
 
-    with pytest.raises(KeyboardInterrupt), batch_workers(CPU) as workers:
-        results = workers(work, range(1000))
-        next(results)
-        raise KeyboardInterrupt
+    def interrupted():
+        with batch_workers(CPU) as workers:
+            results = workers(work, range(1000))
+            next(results)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert len(done) < 100
