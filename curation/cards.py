@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.cases import Proposal, members_of_cases, propose_keep
+from curation.cases import Proposal, propose_keep
 from curation.errors import NotFoundError
 from curation.explain import explain, explain_case, explain_parts, read_evidence
 from curation.records import make_annotation_id
@@ -161,7 +161,7 @@ def _card(
 
 def _rows_of_item(index: RunIndex, item_id: str, members: Sequence[str] | None) -> np.ndarray:
     if members is None and item_id.startswith("d"):
-        rows = _cases(index).get(item_id, np.zeros(0, dtype=np.int64))
+        rows = index.cases.get(item_id, np.zeros(0, dtype=np.int64))
     else:
         rows = index.rows(list(members or [item_id]))
     rows = rows[rows >= 0]
@@ -174,17 +174,6 @@ def _rows_of_item(index: RunIndex, item_id: str, members: Sequence[str] | None) 
     best = [int(found[0]) if len(found := index.issue_rows(int(row))) else len(index.issues) for row in rows[:1000]]
     lead = int(np.argmin(best))
     return np.concatenate([rows[lead : lead + 1], np.delete(rows, lead)])
-
-
-def _cases(index: RunIndex) -> dict[str, np.ndarray]:
-    found = _CASES.get(index.run.folder)
-    if found is None:
-        _CASES.clear()
-        found = _CASES[index.run.folder] = members_of_cases(index.samples)
-    return found
-
-
-_CASES: dict[Any, dict[str, np.ndarray]] = {}
 
 
 def _run_labels(samples: pd.DataFrame) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +33,8 @@ ITEM_COLUMNS = [
 ]  # fmt: skip
 # Paths of a case that its text search goes through.
 SEARCHED_PATHS = 40
+_TYPES = {name: "float64" if name in ("priority", "score") else "str" for name in ITEM_COLUMNS}
+_PRESENT = ("given_label", "split", "path")
 # Findings whose suggestion is a label, not an action.
 _LABEL_ISSUES = ("label_error", "conflicting_duplicate")
 
@@ -58,51 +61,63 @@ def build_items(run: Run, rows: pd.DataFrame | None = None, known: pd.DataFrame 
     index = open_index(run)
     samples = index.samples
     state = _present_state(samples, rows)
-    best, names = _best_findings(index)
-    cases = {
-        item_id: members
-        for item_id, members in members_of_cases(samples, state["open"].to_numpy()).items()
-        if not _is_settled(samples, item_id, members, _settled_cases(known))
-    }
-    in_case = np.zeros(len(samples), dtype=bool)
-    for members in cases.values():
-        in_case[members] = True
-    single = np.flatnonzero(state["open"].to_numpy() & ~in_case)
+    found = _best_findings(index)
+    cases = index.cases if state.is_open.all() else members_of_cases(samples, state.is_open)
+    settled = _settled_cases(known)
+    if settled:
+        ids = samples["sample_id"].to_numpy(dtype=object)
+        cases = {key: at for key, at in cases.items() if not _is_settled(ids[at].tolist(), key, settled)}
+    single = state.is_open.copy()
+    if cases:
+        single[np.concatenate(list(cases.values()))] = False
     table = pd.concat(
-        [_sample_items(index, single, best, names, state), _case_items(index, cases, best, names, state)],
+        [_sample_items(index, np.flatnonzero(single), found, state), _case_items(index, cases, found, state)],
         ignore_index=True,
     )
-    order = table.sort_values(["priority", "path", "item_id"], ascending=[False, True, True], kind="stable").index
+    # Priorities are unique but for what nothing was found on, and that is in path order already.
+    order = np.argsort(-table["priority"].to_numpy(), kind="stable")
     return table.iloc[order].reset_index(drop=True)[ITEM_COLUMNS]
 
 
-def _present_state(samples: pd.DataFrame, rows: pd.DataFrame | None) -> pd.DataFrame:
-    """Label, split and path of every sample of the run as the data set has them now; `open`: whether it is in it."""
-    state = pd.DataFrame(
-        {
-            "label": samples.get("given_label", ""),
-            "split": samples["split"],
-            "path": samples["path"],
-            "open": True,
-        }
-    ).astype({"label": "str", "split": "str", "path": "str"})
+@dataclass(frozen=True)
+class _State:
+    """Every sample of the run as the data set has it now: (N,) arrays of text, and whether it is in it."""
+
+    label: np.ndarray
+    split: np.ndarray
+    path: np.ndarray
+    is_open: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found on every sample, (N,) each.
+
+    best : row in `issues` of its best-ranked finding, -1 = none
+    names : of its flagged findings, comma-joined, best rank first
+    suggestion : a label before an action, "" = none
+    """
+
+    best: np.ndarray
+    names: np.ndarray
+    suggestion: np.ndarray
+
+
+def _present_state(samples: pd.DataFrame, rows: pd.DataFrame | None) -> _State:
+    columns = [samples[name] if name in samples else pd.Series("", samples.index) for name in _PRESENT]
+    label, split, path = (column.to_numpy(dtype=object) for column in columns)
     if rows is None:
-        return state
+        return _State(label, split, path, np.ones(len(samples), dtype=bool))
     now = rows.drop_duplicates("sample_id")
     at = pd.Index(now["sample_id"]).get_indexer(samples["sample_id"])
     here = at >= 0
-    for name in ("label", "split", "path"):
-        values = state[name].to_numpy(dtype=object)
+    for values, name in ((label, "label"), (split, "split"), (path, "path")):
         values[here] = now[name].to_numpy(dtype=object)[at[here]]
-        state[name] = pd.Series(values, dtype="str")
-    state["open"] = here & (now["status"].to_numpy(dtype=object)[at] != "excluded")
-    return state
+    return _State(label, split, path, here & (now["status"].to_numpy(dtype=object)[at] != "excluded"))
 
 
-def _best_findings(index: RunIndex) -> tuple[np.ndarray, np.ndarray]:
-    """For each sample: the row in `issues` of its best-ranked finding, -1 = none; names of the flagged ones, joined."""
-    issues = index.issues
-    owner = index.rows(issues["sample_id"])
+def _best_findings(index: RunIndex) -> _Found:
+    issues, owner = index.issues, index.issue_owner
     known = np.flatnonzero(owner >= 0)
     best = np.full(len(index.samples), -1, dtype=np.int64)
     best[owner[known][::-1]] = known[::-1]  # issues are in rank order: the first row of a sample is written last
@@ -114,86 +129,88 @@ def _best_findings(index: RunIndex) -> tuple[np.ndarray, np.ndarray]:
     names[found["owner"][alone]] = found["issue"][alone]
     joined = found[~alone].groupby("owner", sort=False)["issue"].agg(",".join)
     names[joined.index.to_numpy()] = joined.to_numpy(dtype=object)
-    return best, names
+    return _Found(best, names, _suggestions(index))
 
 
-def _sample_items(
-    index: RunIndex, rows: np.ndarray, best: np.ndarray, names: np.ndarray, state: pd.DataFrame
-) -> pd.DataFrame:
-    issues, at = index.issues, best[rows]
-    found = at >= 0
+def _suggestions(index: RunIndex) -> np.ndarray:
+    issues = index.issues
+    text = issues["suggestion"].to_numpy(dtype=object)
+    useful = np.flatnonzero((text != "") & (index.issue_owner >= 0))
+    is_label = issues["issue"].isin(_LABEL_ISSUES).to_numpy()[useful]
+    found = np.full(len(index.samples), "", dtype=object)
+    for mine in (useful[~is_label], useful[is_label]):  # labels last, so that they win; best rank last in each group
+        found[index.issue_owner[mine][::-1]] = text[mine][::-1]
+    return found
+
+
+def _sample_items(index: RunIndex, rows: np.ndarray, found: _Found, state: _State) -> pd.DataFrame:
     ids = index.samples["sample_id"].to_numpy(dtype=object)[rows]
-    of = {name: issues[name].to_numpy()[at] for name in ("issue", "score", "rank")} if len(issues) else {}
-    suggested = _suggestions(index)[rows]
-    # Nothing was found on these: after everything else.
-    rank = np.where(found, of["rank"], len(issues) + 1 + rows) if of else 1 + rows
+    best = found.best[rows]
+    none = best < 0
+    issue = index.issues["issue"].to_numpy(dtype=object)
+    score = index.issues["score"].to_numpy(dtype=np.float64)
+    rank = index.issues["rank"].to_numpy(dtype=np.float64)
+    last = rank.max(initial=0.0) + 1
     return pd.DataFrame(
         {
             "item_id": ids,
             "kind": "sample",
-            "members": '["' + ids.astype(object) + '"]',
-            "issue": np.where(found, of["issue"].astype(object), "") if of else "",
-            "issues": names[rows],
-            "priority": -rank.astype(np.float64),
-            "given_label": state["label"].to_numpy(dtype=object)[rows],
-            "suggestion": suggested,
-            "split": state["split"].to_numpy(dtype=object)[rows],
-            "path": state["path"].to_numpy(dtype=object)[rows],
-            "score": np.where(found, of["score"], 1.0) if of else 1.0,
+            "members": '["' + ids + '"]' if len(ids) else ids,
+            "issue": np.where(none, "", np.append(issue, "")[best]),
+            "issues": found.names[rows],
+            "priority": -np.where(none, last + rows, np.append(rank, 0.0)[best]),
+            "given_label": state.label[rows],
+            "suggestion": found.suggestion[rows],
+            "split": state.split[rows],
+            "path": state.path[rows],
+            "score": np.where(none, 1.0, np.append(score, 1.0)[best]),
         }
-    ).astype({name: "str" for name in ITEM_COLUMNS if name not in ("priority", "score")})
+    ).astype(_TYPES)
 
 
-def _suggestions(index: RunIndex) -> np.ndarray:
-    """(N,) what the findings suggest for each sample: a label before an action, "" where nothing is suggested."""
-    issues = index.issues
-    useful = np.flatnonzero((issues["suggestion"] != "").to_numpy())
-    is_label = issues["issue"].isin(_LABEL_ISSUES).to_numpy()[useful]
-    owner = index.rows(issues["sample_id"].iloc[useful])
-    found = np.full(len(index.samples), "", dtype=object)
-    text = issues["suggestion"].to_numpy(dtype=object)[useful]
-    for group in (~is_label, is_label):  # labels last, so that they win; within a group the best rank is written last
-        mine = group & (owner >= 0)
-        found[owner[mine][::-1]] = text[mine][::-1]
-    return found
-
-
-def _case_items(
-    index: RunIndex, cases: Mapping[str, np.ndarray], best: np.ndarray, names: np.ndarray, state: pd.DataFrame
-) -> pd.DataFrame:
+def _case_items(index: RunIndex, cases: Mapping[str, np.ndarray], found: _Found, state: _State) -> pd.DataFrame:
     ids = index.samples["sample_id"].to_numpy(dtype=object)
-    issue_names, score = index.issues["issue"].to_numpy(dtype=object), index.issues["score"].to_numpy()
-    favoured = _suggestions(index)
-    lines: list[dict[str, Any]] = []
+    issue, score = index.issues["issue"].to_numpy(dtype=object), index.issues["score"].to_numpy()
+    rank, last = index.issues["rank"].to_numpy(), len(index.issues)
+    lines: list[tuple[Any, ...]] = []
     for item_id, members in cases.items():
-        rank = np.where(best[members] >= 0, best[members], len(issue_names))
-        lead = int(members[rank.argmin()])
-        order = [lead, *(int(m) for m in members if m != lead)]
-        flagged = dict.fromkeys(name for m in order for name in str(names[m]).split(",") if name)
-        labels = {str(state["label"].iat[m]) for m in order}
-        found = best[lead] >= 0
+        place = np.where(found.best[members] >= 0, found.best[members], last)
+        lead = int(members[place.argmin()])
+        best = int(place.min())
+        order = [lead, *(row for row in members.tolist() if row != lead)]
+        flagged = dict.fromkeys(name for row in order for name in found.names[row].split(",") if name)
+        differ = len({state.label[row] for row in order}) > 1
+        # What is suggested for one copy ("exclude") is no advice on the case, unless it is a label.
+        suggestion = found.suggestion[lead] if differ or found.suggestion[lead] != "exclude" else ""
         lines.append(
-            {
-                "item_id": item_id,
-                "kind": "duplicates",
-                "members": json.dumps(ids[order].tolist()),
-                "issue": issue_names[best[lead]] if found else "",
-                "issues": ",".join(flagged),
-                "priority": -float(rank.min() + 1),
-                "given_label": str(state["label"].iat[lead]),
-                "suggestion": favoured[lead] if len(labels) > 1 or favoured[lead] != "exclude" else "",
-                "split": str(state["split"].iat[lead]),
-                "path": "\n".join(str(state["path"].iat[m]) for m in order[:SEARCHED_PATHS]),
-                "score": float(score[best[lead]]) if found else 1.0,
-            }
+            (
+                item_id,
+                "duplicates",
+                json.dumps(ids[order].tolist()),
+                issue[best] if best < last else "",
+                ",".join(flagged),
+                -float(rank[best]) if best < last else -float(last + 1 + lead),
+                state.label[lead],
+                suggestion,
+                state.split[lead],
+                "\n".join(state.path[row] for row in order[:SEARCHED_PATHS]),
+                float(score[best]) if best < last else 1.0,
+            )
         )
-    table = pd.DataFrame(lines, columns=ITEM_COLUMNS)
-    types = {name: "float64" if name in ("priority", "score") else "str" for name in ITEM_COLUMNS}
-    return table.astype(types)
+    return pd.DataFrame(lines, columns=ITEM_COLUMNS).astype(_TYPES)
 
 
-def _settled_cases(known: pd.DataFrame | None) -> dict[str, tuple[frozenset[str], bool]]:
-    """Case id -> the samples that were decided with it, and whether they were judged distinct."""
+@dataclass(frozen=True)
+class _Settled:
+    """A case that was decided: its members at that time, and whether they were judged to be different pictures."""
+
+    item_id: str
+    members: frozenset[str]
+    distinct: bool
+
+
+def _settled_cases(known: pd.DataFrame | None) -> dict[str, list[_Settled]]:
+    """The decided cases that each sample was a member of."""
     if known is None or not len(known):
         return {}
     rows = known[known["item_id"].str.startswith("d") & ~known["verdict"].isin(["unsure", UNDO])]
@@ -201,20 +218,18 @@ def _settled_cases(known: pd.DataFrame | None) -> dict[str, tuple[frozenset[str]
         rows = rows[~rows["action_id"].isin(known["undoes"])]
     if "state" in known:  # a second opinion is still to come
         rows = rows[rows["state"] == "done"]
-    return {
-        str(item_id): (frozenset(group["sample_id"]), bool((group["verdict"] == "distinct").all()))
-        for item_id, group in rows.groupby("item_id", sort=False)
-    }
+    by_sample: dict[str, list[_Settled]] = {}
+    for item_id, group in rows.groupby("item_id", sort=False):
+        case = _Settled(str(item_id), frozenset(group["sample_id"]), bool((group["verdict"] == "distinct").all()))
+        for sample_id in case.members:
+            by_sample.setdefault(sample_id, []).append(case)
+    return by_sample
 
 
-def _is_settled(
-    samples: pd.DataFrame, item_id: str, members: np.ndarray, settled: Mapping[str, tuple[frozenset[str], bool]]
-) -> bool:
+def _is_settled(ids: list[str], item_id: str, settled: Mapping[str, list[_Settled]]) -> bool:
     """Whether a case is none any more: judged distinct, or all that is left of another case that was decided."""
-    if not settled:
-        return False
-    ids = set(samples["sample_id"].iloc[members])
-    return any(ids <= decided and (distinct or other != item_id) for other, (decided, distinct) in settled.items())
+    others = settled.get(ids[0], [])
+    return any(case.members.issuperset(ids) and (case.distinct or case.item_id != item_id) for case in others)
 
 
 def changed_labels(run: Run, rows: pd.DataFrame) -> dict[str, str]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.cases import members_of_cases
+from curation.errors import WorkspaceError
 from curation.runs import Run
 
 # Everything in issues.parquet but the evidence, which is most of its bytes.
@@ -47,11 +49,20 @@ class RunIndex:
         return pd.Index(self.samples["sample_id"])
 
     @cached_property
+    def issue_owner(self) -> np.ndarray:
+        """(R,) row number of the sample that each row of `issues` is about, -1 for one that the run does not have."""
+        return self.rows(self.issues["sample_id"])
+
+    @cached_property
+    def cases(self) -> dict[str, np.ndarray]:
+        """Every cluster of duplicates: case id -> row numbers of its members."""
+        return members_of_cases(self.samples)
+
+    @cached_property
     def _issue_order(self) -> tuple[np.ndarray, np.ndarray]:
         """Issue rows sorted by the sample they are about, and where the rows of each sample begin, (N + 1,)."""
-        owner = self.rows(self.issues["sample_id"])
-        order = np.argsort(owner, kind="stable")
-        return order, np.searchsorted(owner[order], np.arange(len(self.samples) + 1))
+        order = np.argsort(self.issue_owner, kind="stable")
+        return order, np.searchsorted(self.issue_owner[order], np.arange(len(self.samples) + 1))
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -99,7 +110,29 @@ def _open(folder: Path, finished: str) -> RunIndex:
 
     run = find_run(folder.parents[2], folder.name)
     assert run is not None, folder
-    return RunIndex(run, run.samples(), pd.read_parquet(folder / "issues.parquet", columns=LIGHT_COLUMNS))
+    return RunIndex(run, _in_one_piece(run.samples()), _in_one_piece(_light_issues(run)))
+
+
+def _light_issues(run: Run) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(run.folder / "issues.parquet", columns=LIGHT_COLUMNS)
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(
+            f"{run.folder / 'issues.parquet'} cannot be read: {str(error).splitlines()[0]}. Remove the folder and "
+            "score again, or name another run."
+        ) from error
+
+
+def _in_one_piece(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table, every column in one piece: pyarrow looks through all pieces of a text column for every row."""
+    import pyarrow as pa
+
+    whole = {}
+    for name, column in table.items():
+        found = pa.array(column.array) if column.dtype == "str" else None
+        if isinstance(found, pa.ChunkedArray) and found.num_chunks > 1:
+            whole[str(name)] = pd.Series(type(column.array)(found.combine_chunks()))
+    return table.assign(**whole)
 
 
 @lru_cache(maxsize=KEPT_GROUPS)

@@ -1,0 +1,370 @@
+"""The queue learns: verdicts re-order what is left, from the run's own order on, and back to it where they say nothing.
+
+P(reviewing an item changes something) is a logistic regression, refitted from all verdicts whenever some arrived:
+
+    logit = a + b * prior + scores * w + second look * v + effect(detector) + effect(given class)
+            + effect(suggested class) + effect(pair of the two)
+
+`prior` is the log-odds that the run's order implies, and every coefficient has a Gaussian prior that is centred on
+that order alone (a = 0, b = 1, all others 0). So the queue starts in the static order, and leaves it as far as the
+verdicts make up for the prior. The effects of classes and pairs are shrunk error rates; the second look is what a ridge
+classifier on the embeddings, taught the labels as they are now, says of the given label against the suggested one.
+
+Nothing is trained here that takes longer than a few milliseconds: a few thousand items at the head of the queue are
+looked at, the others keep their places.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.run_index import RunIndex, open_index
+from curation.runs import Run
+
+LIMIT = 20_000  # items at the head of the queue that are looked at
+TOP = 1_000  # of these, how many get a place of their own
+TAUGHT = 20_000  # pictures that the second look learns from, at most
+PROJECTED = 256  # embeddings longer than this are projected
+# Standard deviations of the Gaussian priors, chosen on data sets other than those whose gain is reported.
+FREE, SCALE, SCORES, SECOND_LOOK = 1.0, 0.3, 0.3, 1.0
+EFFECTS = {"issue": 1.0, "given": 0.4, "suggestion": 0.4, "pair": 0.4}
+# A verdict is taken for right this often: one slip at the head of the queue must not turn it around.
+TRUST = 0.95
+RIDGE = 1e-3  # per taught picture, of embeddings of length one
+CHANGES = ("relabel", "ambiguous", "exclude")
+UNDECIDED = ("unsure", "undo")
+LARGEST = 8.0  # log-odds beyond this are cut off
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is known before any verdict about M items, in the static order.
+
+    ids : (M,) item ids; priority : (M,) static priority
+    prior : (M,) float64 log-odds that reviewing the item changes something; never rises along the order
+    scores : (M, F) float64, mean 0, about unit spread; 0 where something is not measured
+    codes : effect name -> (M,) int64; equal codes share an effect, -1 has none
+    given, suggested : (M,) int64 class of the run, -1 = none
+    look : what the second look is made of; None where the run has no embeddings
+    """
+
+    ids: np.ndarray
+    priority: np.ndarray
+    prior: np.ndarray
+    scores: np.ndarray
+    codes: dict[str, np.ndarray]
+    given: np.ndarray
+    suggested: np.ndarray
+    look: SecondLook | None
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """A ridge classifier on embeddings, but for the labels: those are put in at every fit.
+
+    rows : (T, D) float64 embeddings of the taught pictures, of length one, and a constant
+    inverse : (D, D) inverse of rows' Gram matrix plus the ridge
+    leverage : (T,) weight of each picture's own label in its own prediction, in [0, 1)
+    labels : (T,) int64 classes at the time of the run, -1 = none
+    place : (M,) position of each item's picture among the rows, -1 = none
+    sample : sample_id -> position among the rows
+    centre, spread : of the look before any verdict, so that its coefficient means the same for every data set
+    """
+
+    rows: np.ndarray
+    inverse: np.ndarray
+    leverage: np.ndarray
+    labels: np.ndarray
+    place: np.ndarray
+    sample: dict[str, int]
+    centre: float = 0.0
+    spread: float = 1.0
+
+
+def features(run: Run, items: pd.DataFrame, limit: int = LIMIT) -> Features:
+    """What the model looks at: the first `limit` items of the static order.
+
+    items : as `review.build_items` gives them (the store's priorities may have been learned already: not those)
+    """
+    index = open_index(run)
+    head = items.sort_values("priority", ascending=False, kind="stable").head(limit).reset_index(drop=True)
+    row = index.rows(_first_member(head))
+    number = {name: k for k, name in enumerate(index.classes)}
+    given = _classes(head["given_label"], number)
+    suggested = _suggested(index, head, row, given, number)
+    return Features(
+        ids=head["item_id"].to_numpy(dtype=object),
+        priority=head["priority"].to_numpy(dtype=np.float64),
+        prior=_prior(head),
+        scores=_scores(index, row, given, suggested),
+        codes={
+            "issue": pd.factorize(head["issue"])[0].astype(np.int64),
+            "given": given,
+            "suggestion": suggested,
+            "pair": np.where((given >= 0) & (suggested >= 0), given * len(number) + suggested, -1),
+        },
+        given=given,
+        suggested=suggested,
+        look=_second_look(index, row, given, suggested, number),
+        classes=tuple(index.classes),
+    )
+
+
+def fit(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
+    """(M,) float64: log-odds that reviewing each item changes something, after `verdicts`; the prior without any.
+
+    verdicts : the store's `verdicts`: one row per reviewer and item, with item_id, sample_id, verdict, labels (JSON)
+    """
+    at, changed = _outcomes(known, verdicts)
+    if not len(at):
+        return known.prior.copy()
+    columns = [np.ones(len(known.ids)), known.prior, *known.scores.T]
+    centre, precision = [0.0, 1.0], [FREE, SCALE]
+    centre += [0.0] * known.scores.shape[1]
+    precision += [SCORES] * known.scores.shape[1]
+    if known.look is not None:
+        columns.append(_look(known.look, known.given, known.suggested, _labels_now(known, verdicts)))
+        centre.append(0.0)
+        precision.append(SECOND_LOOK)
+    matrix = np.column_stack(columns)
+    weights, effects = _most_probable(
+        matrix[at], changed, np.array(centre), np.array(precision) ** -2.0, {n: known.codes[n][at] for n in EFFECTS}
+    )
+    odds = matrix @ weights
+    for name, (codes, values) in effects.items():
+        place = np.searchsorted(codes, known.codes[name]).clip(0, len(codes) - 1)
+        odds += np.where(codes[place] == known.codes[name], values[place], 0.0)
+    return odds
+
+
+def reorder(
+    known: Features, verdicts: pd.DataFrame, before: Mapping[str, float] | None = None, top: int = TOP
+) -> dict[str, float]:
+    """New priorities, of those items only whose priority changes.
+
+    Parameters
+    ----------
+    before : the priorities that earlier calls gave and that are still in force
+    top : so many undecided items get the priorities top, top - 1 ... 1; static ones are below 0
+
+    Returns
+    -------
+    priority by item id. Items that `before` names and that no longer belong to the head get their static one back.
+    """
+    before = before or {}
+    odds = fit(known, verdicts)
+    decided = set(verdicts["item_id"][~verdicts["verdict"].isin(UNDECIDED)]) if len(verdicts) else set()
+    open_rows = np.flatnonzero([item_id not in decided for item_id in known.ids]) if decided else np.arange(len(odds))
+    first = open_rows[np.argsort(-odds[open_rows], kind="stable")][:top]
+    now = {str(known.ids[row]): float(top - place) for place, row in enumerate(first.tolist())}
+    static = dict(zip(known.ids, known.priority.tolist(), strict=True))
+    back = {item_id: static[item_id] for item_id in before if item_id not in now and item_id in static}
+    return {item_id: priority for item_id, priority in {**now, **back}.items() if before.get(item_id) != priority}
+
+
+# --- before any verdict --------------------------------------------------------------------------------------------
+
+
+def _first_member(items: pd.DataFrame) -> np.ndarray:
+    """(M,) sample_id of the first picture of each item."""
+    first = items["item_id"].to_numpy(dtype=object).copy()
+    for place in np.flatnonzero((items["kind"] != "sample").to_numpy()).tolist():
+        first[place] = json.loads(items["members"].iat[place])[0]
+    return first
+
+
+def _classes(labels: pd.Series, number: Mapping[str, int]) -> np.ndarray:
+    return labels.map(number).fillna(-1).to_numpy(dtype=np.int64)
+
+
+def _prior(items: pd.DataFrame) -> np.ndarray:
+    """(M,) log-odds implied by the order: of a doubted label 1 - score; what else stands between gets a value between.
+
+    So the static order is the order of the prior, whatever kinds of findings are in the queue.
+    """
+    count = len(items)
+    is_label = (items["issue"] == "label_error").to_numpy()
+    score = np.clip(items["score"].to_numpy(dtype=np.float64), 1e-9, 1 - 1e-9)
+    odds = np.clip(np.log1p(-score) - np.log(score), -LARGEST, LARGEST)
+    place = np.arange(count, dtype=np.float64)
+    odds = np.interp(place, place[is_label], odds[is_label]) if is_label.any() else -place / max(count, 1)
+    # A last resort against ties and rises, far below anything that counts.
+    return np.minimum.accumulate(odds) - 1e-9 * place
+
+
+def _suggested(
+    index: RunIndex, items: pd.DataFrame, row: np.ndarray, given: np.ndarray, number: Mapping[str, int]
+) -> np.ndarray:
+    """(M,) class that the label might have to be: what the item suggests, else the likeliest other; -1 = unknown."""
+    suggested = _classes(items["suggestion"], number)
+    probs = index.arrays.get("pred_probs")
+    if probs is None or probs.shape[1] < 2:
+        return suggested
+    todo = np.flatnonzero((suggested < 0) & (row >= 0) & (row < len(probs)))
+    for start in range(0, len(todo), 4096):
+        part = todo[start : start + 4096]
+        block = np.array(probs[row[part]], dtype=np.float32)
+        block[np.arange(len(part)), np.maximum(given[part], 0)] -= 2.0 * (given[part] >= 0)
+        suggested[part] = block.argmax(axis=1)
+    return suggested
+
+
+def _scores(index: RunIndex, row: np.ndarray, given: np.ndarray, suggested: np.ndarray) -> np.ndarray:
+    """(M, 3): improbability of the given class, probability of the suggested one, low training margin."""
+    columns = []
+    probs, margin = index.arrays.get("pred_probs"), index.arrays.get("training_margin")
+    if probs is not None:
+        there = (row >= 0) & (row < len(probs))
+        for classes, sign in ((given, -1.0), (suggested, 1.0)):
+            value = np.full(len(row), np.nan)
+            use = np.flatnonzero(there & (classes >= 0))
+            value[use] = sign * probs[row[use], classes[use]]
+            columns.append(_by_rank(value))
+    if margin is not None:
+        value = np.full(len(row), np.nan)
+        use = np.flatnonzero((row >= 0) & (row < len(margin)))
+        value[use] = -margin[row[use]]
+        columns.append(_by_rank(value))
+    return np.column_stack(columns) if columns else np.zeros((len(row), 0))
+
+
+def _by_rank(values: np.ndarray) -> np.ndarray:
+    """Values as quantiles of a normal distribution, ties shared; 0 where a value is missing."""
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    found = np.flatnonzero(np.isfinite(values))
+    out = np.zeros(len(values))
+    if len(found):
+        out[found] = ndtri((rankdata(values[found]) - 0.5) / len(found))
+    return out
+
+
+# --- the second look -----------------------------------------------------------------------------------------------
+
+
+def _second_look(
+    index: RunIndex, row: np.ndarray, given: np.ndarray, suggested: np.ndarray, number: Mapping[str, int]
+) -> SecondLook | None:
+    embeddings = index.arrays.get("embeddings")
+    if embeddings is None or not len(number) or "given_label" not in index.samples:
+        return None
+    count = len(embeddings)
+    own = row[(row >= 0) & (row < count)]
+    taught = np.unique(np.concatenate([own[:TAUGHT], np.linspace(0, count - 1, min(count, TAUGHT)).astype(np.int64)]))
+    rows = _unit(np.asarray(embeddings[taught], dtype=np.float64))
+    gram = rows.T @ rows
+    gram[np.diag_indices_from(gram)] += RIDGE * len(rows)
+    inverse = np.linalg.inv(gram)
+    place_of = np.full(count, -1, dtype=np.int64)
+    place_of[taught] = np.arange(len(taught))
+    place = np.where((row >= 0) & (row < count), place_of[np.clip(row, 0, count - 1)], -1)
+    samples = index.samples.iloc[taught]
+    look = SecondLook(
+        rows=rows,
+        inverse=inverse,
+        leverage=np.minimum(((rows @ inverse) * rows).sum(axis=1), 0.999),
+        labels=_classes(samples["given_label"], number),
+        place=place,
+        sample=dict(zip(samples["sample_id"], range(len(taught)), strict=True)),
+    )
+    first = _look(look, given, suggested, look.labels)[place >= 0]
+    spread = float(first.std()) if len(first) else 0.0
+    return SecondLook(**{**vars(look), "centre": float(first.mean()) if len(first) else 0.0, "spread": spread or 1.0})
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of length one and a small constant; long ones projected at random, which keeps their angles.
+
+    Johnson & Lindenstrauss (1984), Extensions of Lipschitz mappings into a Hilbert space.
+    """
+    rows = np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, 0.0)
+    if rows.shape[1] > PROJECTED:
+        rows = rows @ np.random.default_rng(0).standard_normal((rows.shape[1], PROJECTED))
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.column_stack([rows / np.maximum(length, 1e-12), np.full(len(rows), 0.1)])
+
+
+def _look(look: SecondLook, given: np.ndarray, suggested: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(M,) by how much the suggested class beats the given one, each picture's own label left out; 0 = not known."""
+    from scipy.sparse import csr_matrix
+
+    count = len(look.rows)
+    named = np.flatnonzero(labels >= 0)
+    classes = 1 + max(int(labels.max(initial=0)), int(given.max(initial=0)), int(suggested.max(initial=0)))
+    indicator = csr_matrix((np.ones(len(named)), (labels[named], named)), shape=(classes, count))
+    coefficients = (indicator @ look.rows) @ look.inverse  # (K, D): the inverse is symmetric
+    use = np.flatnonzero((look.place >= 0) & (given >= 0) & (suggested >= 0))
+    at = look.place[use]
+    out = np.zeros(len(given))
+    # Leave-one-out predictions of a ridge regression in closed form.
+    lever = look.leverage[at]
+    difference = np.einsum("nd,nd->n", look.rows[at], coefficients[suggested[use]] - coefficients[given[use]])
+    own = (labels[at] == suggested[use]).astype(np.float64) - (labels[at] == given[use])
+    out[use] = ((difference - lever * own) / (1 - lever) - look.centre) / look.spread
+    return out
+
+
+def _labels_now(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
+    """(T,) labels of the taught pictures as reviewers see them; -1 for one that they excluded."""
+    assert known.look is not None
+    labels = known.look.labels.copy()
+    number = {name: k for k, name in enumerate(known.classes)}
+    said = verdicts[verdicts["verdict"].isin(CHANGES)]
+    for sample_id, verdict, text in zip(said["sample_id"], said["verdict"], said["labels"], strict=True):
+        place = known.look.sample.get(sample_id)
+        if place is not None:
+            names: Any = [] if verdict == "exclude" else json.loads(text) if isinstance(text, str) else text
+            labels[place] = number.get(names[0], -1) if len(names) else -1
+    return labels
+
+
+# --- the fit ---------------------------------------------------------------------------------------------------------
+
+
+def _outcomes(known: Features, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `known` that were decided, and the share of reviewers who changed something, softened by TRUST."""
+    said = verdicts[~verdicts["verdict"].isin(UNDECIDED)]
+    share = said["verdict"].isin(CHANGES).groupby(said["item_id"]).mean()
+    at = pd.Index(known.ids).get_indexer(share.index)
+    there = at >= 0
+    order = np.argsort(at[there], kind="stable")
+    return at[there][order], ((1 - TRUST) + (2 * TRUST - 1) * share.to_numpy(dtype=np.float64))[there][order]
+
+
+def _most_probable(
+    matrix: np.ndarray, changed: np.ndarray, centre: np.ndarray, precision: np.ndarray, codes: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """MAP coefficients: (F,) of the columns, and by effect the codes that occur with their values."""
+    from scipy.optimize import minimize
+
+    seen = {name: np.unique(values[values >= 0], return_inverse=True) for name, values in codes.items()}
+    rows = {name: np.flatnonzero(values >= 0) for name, values in codes.items()}
+    width = matrix.shape[1]
+    ends = np.cumsum([width, *(len(found) for found, _ in seen.values())])
+    parts = {name: slice(ends[i], ends[i + 1]) for i, name in enumerate(seen)}
+    centre = np.concatenate([centre, np.zeros(ends[-1] - width)])
+    precision = np.concatenate([precision, *(np.full(len(seen[name][0]), EFFECTS[name] ** -2.0) for name in seen)])
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        odds = matrix @ weights[:width]
+        for name, part in parts.items():
+            odds[rows[name]] += weights[part][seen[name][1]]
+        away = weights - centre
+        value = (np.logaddexp(0, odds) - changed * odds).sum() + 0.5 * (precision * away**2).sum()
+        error = 1 / (1 + np.exp(-odds)) - changed
+        gradient = precision * away
+        gradient[:width] += matrix.T @ error
+        for name, part in parts.items():
+            gradient[part] += np.bincount(seen[name][1], error[rows[name]], minlength=len(seen[name][0]))
+        return float(value), gradient
+
+    found = minimize(loss, centre, jac=True, method="L-BFGS-B", options={"maxiter": 200, "maxcor": 20})
+    return found.x[:width], {name: (seen[name][0], found.x[part]) for name, part in parts.items() if len(seen[name][0])}
