@@ -171,7 +171,7 @@ def write_version(rows: pd.DataFrame, new: NewVersion, folder: Path) -> str:
     facts = {"hash": canonical_hash(rows), **count_rows(rows)}
     with lock(folder) as locked:
         if head(folder, new.branch) != new.parent:
-            raise _overtaken(folder, new)
+            raise overtaken(folder, new.parent, new.branch)
         if locked:
             remove_unfinished(folder)
         known = versions(folder)
@@ -210,19 +210,19 @@ def write_version(rows: pd.DataFrame, new: NewVersion, folder: Path) -> str:
     return version
 
 
-def _overtaken(folder: Path, new: NewVersion) -> WorkspaceError:
-    """What was published since `new.parent`, in one sentence."""
+def overtaken(folder: Path, parent: str | None, branch: str) -> WorkspaceError:
+    """Somebody else made a version of the branch since `parent`: says who, and what changed."""
     since = [
         header
         for version, header in headers(folder).items()
-        if header["branch"] == new.branch and number(version) > (number(new.parent) if new.parent else 0)
+        if header["branch"] == branch and (parent is None or number(version) > number(parent))
     ]
     words = "; ".join(
         f"{header['version']} by {header.get('author', '')} ({count_words(header['changes'])})" for header in since[-3:]
     )
     return WorkspaceError(
-        f"Somebody else was first: since {new.parent or 'the beginning'}, {folder.name} has {words}. "
-        f"Nothing of yours was written; look at what changed, then run the same command again."
+        f"Somebody else published first, since {parent or 'you began'}: {words or 'the branch has moved'}. Nothing of "
+        f"yours was written or lost; publish again to put it on top of that."
     )
 
 

@@ -28,7 +28,14 @@ from curation.files import is_abandoned, link_new, workspace_errors, write_atomi
 MAIN = "main"
 FORMAT = "curate-manifest-1"
 # What a header of an older release does not say.
-_DEFAULTS: dict[str, Any] = {"branch": MAIN, "kind": "import", "merged": None, "decisions": None, "changes": {}, "files": {}}
+_DEFAULTS: dict[str, Any] = {
+    "branch": MAIN,
+    "kind": "import",
+    "merged": None,
+    "decisions": None,
+    "changes": {},
+    "files": {},
+}
 _VERSION = re.compile(r"v(\d{4,9})\.json")
 _PART = re.compile(r"v(\d{4,9})\.(?:parquet|changes\.jsonl|source\.jsonl)")
 _POINTER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,58}[A-Za-z0-9_-])?")
@@ -95,6 +102,27 @@ def head(folder: Path, branch: str = MAIN) -> str | None:
         known = [MAIN, *pointers(folder, "branches")]
         raise NotFoundError(f"There is no branch {branch!r} in {folder}; there are: {', '.join(known)}.")
     return None
+
+
+def ancestors(folder: Path, version: str) -> list[str]:
+    """A version and all that it was made from, both parents of a merge included, newest first.
+
+    Raises
+    ------
+    NotFoundError, WorkspaceError : one of them is missing or damaged.
+    """
+    found: set[str] = set()
+    waiting = [version]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            header = read_header(folder, name)
+            parents = [str(parent) for parent in (header["parent"], header["merged"]) if parent]
+            if any(number(parent) >= number(name) for parent in parents):
+                raise WorkspaceError(f"{folder / name}.json is damaged (a parent is younger); restore it from git.")
+            found.add(name)
+            waiting += parents
+    return sorted(found, key=number, reverse=True)
 
 
 def resolve(folder: Path, name: str) -> str:

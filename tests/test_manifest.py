@@ -243,7 +243,7 @@ def test_two_publishers_at_once_write_one_version(tmp_path: Path) -> None:
 def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     write(make_records(), tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(WorkspaceError, match="Somebody else was first"):
+    with pytest.raises(WorkspaceError, match="Somebody else published first"):
         write(make_records({"x.png": "y"}), tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
