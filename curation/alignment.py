@@ -21,7 +21,7 @@ from curation.fingerprints import interpolation
 OUTSIDE = 0.13  # how far a window may reach beyond the picture, in parts of its side
 _STEPS = ((16, 4), (32, 3), (64, 2))  # pixels a side, iterations
 _HOPELESS_CORRELATION, _HOPELESS_DETAIL = 0.75, 0.3  # at 16 pixels: not fitted any further
-_BLOCK = 256  # pairs at a time: 64 x 64 x 4 gradients of each are 16 MB
+_BLOCK = 32  # pairs at a time: 64 x 64 x 4 gradients of each are 2 MB, which a core's cache holds
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,26 @@ class Likeness:
     strength64: np.ndarray
 
 
-def compare(a: np.ndarray, b: np.ndarray, window: np.ndarray, least_detail16: float = _HOPELESS_DETAIL) -> Likeness:
+def compare(
+    a: np.ndarray, b: np.ndarray, window: np.ndarray, least_detail16: float = _HOPELESS_DETAIL, finest: int = 64
+) -> Likeness:
     """Fit b into a, starting from `window` (n, 4), and compare; a, b (n, 64, 64) uint8 luma in the same position.
 
     Pairs whose details at 16 pixels do not agree by `least_detail16` are given up there, which saves most of the time.
+    `finest` is the last size in pixels that is looked at; what is measured beyond it stays 0.
     """
     count = len(a)
     result = Likeness(window.astype(np.float32).copy(), *(np.zeros(count, np.float32) for _ in range(5)))
     for start in range(0, count, _BLOCK):
-        _compare_block(a, b, np.arange(start, min(start + _BLOCK, count)), result, least_detail16)
+        _compare_block(a, b, np.arange(start, min(start + _BLOCK, count)), result, least_detail16, finest)
     return result
 
 
-def _compare_block(a: np.ndarray, b: np.ndarray, pairs: np.ndarray, result: Likeness, least_detail16: float) -> None:
+def _compare_block(
+    a: np.ndarray, b: np.ndarray, pairs: np.ndarray, result: Likeness, least_detail16: float, finest: int
+) -> None:
     for size, iterations in _STEPS:
-        if not len(pairs):
+        if not len(pairs) or size > finest:
             return
         first, second = _pooled(a[pairs], size), _pooled(b[pairs], size)
         window = _fit(first, second, result.window[pairs], iterations)

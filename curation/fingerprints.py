@@ -26,6 +26,7 @@ FLAT_LEVELS = 4.0  # standard deviation of luma (0..255) below which a picture h
 WINDOW_LIMIT = 200_000  # pictures; above this only whole pictures ask, since nine more searches would take hours
 _WINDOW = 0.07
 _ROWS, _COLUMNS = 512, 4096  # of a block of distances: 8 MB, about what a core's cache holds
+_MERGED_AT = 2**20  # candidates, 36 MB
 
 _PLACES = (0.0, _WINDOW / 2, _WINDOW)
 
@@ -69,16 +70,25 @@ def interpolation(low: np.ndarray, high: np.ndarray, size: int) -> tuple[np.ndar
 
 def coefficients(grey: np.ndarray, window: np.ndarray = WINDOWS[0]) -> np.ndarray:
     """(n, 8, 8) float32 fingerprints of a window of (n, 64, 64) uint8 luma; zero for a picture without contrast."""
+    blocks = [window_coefficients(grey[start : start + 1024], window[None]) for start in range(0, len(grey), 1024)]
+    return np.concatenate(blocks, axis=1)[0] if blocks else np.zeros((0, FREQUENCIES, FREQUENCIES), np.float32)
+
+
+def window_coefficients(grey: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """(w, n, 8, 8) float32 fingerprints of w windows of n pictures; what windows share is computed once."""
     size = grey.shape[1]
     centre = (np.arange(size) + 0.5) / size
     cosines = np.cos(np.pi * centre * np.arange(FREQUENCIES)[:, None]).astype(np.float32)
-    rows, columns = (cosines @ interpolation(window[i : i + 1], window[i + 1 : i + 2], size)[0][0] for i in (0, 2))
+    rows, row_of = np.unique(windows[:, :2], axis=0, return_inverse=True)
+    columns, column_of = np.unique(windows[:, 2:], axis=0, return_inverse=True)
+    down, across = (cosines @ interpolation(low, high, size)[0] for low, high in (rows.T, columns.T))
     frequency = np.arange(FREQUENCIES)
     weight = np.hypot(frequency[:, None], frequency).astype(np.float32)  # nature's spectra fall as 1 / frequency
-    found = np.empty((len(grey), FREQUENCIES, FREQUENCIES), np.float32)
-    for start in range(0, len(grey), 1024):
-        found[start : start + 1024] = rows @ grey[start : start + 1024].astype(np.float32) @ columns.T * weight
-    return found / (np.linalg.norm(found, axis=(1, 2), keepdims=True) + 1e-6)
+    found = np.empty((len(windows), len(grey), FREQUENCIES, FREQUENCIES), np.float32)
+    half = (down.reshape(-1, size) @ grey.astype(np.float32)).reshape(len(grey), len(rows), FREQUENCIES, size)
+    for number in range(len(windows)):
+        found[number] = half[:, row_of[number]] @ across[column_of[number]].T * weight
+    return found / (np.linalg.norm(found, axis=(2, 3), keepdims=True) + 1e-6)
 
 
 def invariants(fingerprints: np.ndarray) -> np.ndarray:
@@ -107,31 +117,31 @@ class Candidates:
         return Candidates(*(values[places] for values in vars(self).values()))
 
 
-def find_candidates(grey: np.ndarray, advance: Advance, threads: int = 1) -> Candidates:
+def find_candidates(grey: np.ndarray, base: np.ndarray, advance: Advance, threads: int = 1) -> Candidates:
     """Candidate pairs among (n, 64, 64) luma pictures, each pair once, from the side and window where it is nearest.
 
-    Exact within RADIUS but for the limits SEARCHED and NEAREST per picture. Time grows with n squared, memory with n.
-    `advance` is called with 1 for each of `count_blocks(n)` blocks.
+    `base` are the pictures' `coefficients`. Exact within RADIUS but for the limits SEARCHED and NEAREST per picture.
+    Time grows with n squared, memory with n. `advance` is called with 1 for each of `count_blocks(n, threads)` blocks.
     """
-    base = coefficients(grey)
-    vectors = invariants(base)
-    axes = _principal_axes(vectors)
-    best = _merged([])
+    search = _Search(grey, base, WINDOWS if len(grey) <= WINDOW_LIMIT else WINDOWS[:1], _block_rows(len(grey), threads))
+    found = [_merged([])]
     with ThreadPoolExecutor(threads) as pool:
-        for number, window in enumerate(WINDOWS if len(grey) <= WINDOW_LIMIT else WINDOWS[:1]):
-            asking = base if number == 0 else coefficients(grey, window)
-            search = _Search(asking, base, invariants(asking), vectors, axes, number)
-            found = [best]
-            for block in pool.map(search.block, range(0, len(grey), _ROWS)):
-                found.append(block)
-                advance(1)
-            best = _merged(found)
-    return best
+        for block in pool.map(search.block, range(0, len(grey), search.rows)):
+            found.append(block)
+            if sum(len(candidates.a) for candidates in found[1:]) > _MERGED_AT:
+                found = [_merged(found)]
+            advance(1)
+    return _merged(found)
 
 
-def count_blocks(count: int) -> int:
+def count_blocks(count: int, threads: int) -> int:
     """How many times `find_candidates` advances for `count` pictures."""
-    return -(-count // _ROWS) * (len(WINDOWS) if count <= WINDOW_LIMIT else 1)
+    return -(-count // _block_rows(count, threads))
+
+
+def _block_rows(count: int, threads: int) -> int:
+    """Questions at a time: a few blocks for each thread, so that none waits long for the last."""
+    return int(np.clip(-(-count // (4 * threads)), 64, _ROWS))
 
 
 def _merged(found: list[Candidates]) -> Candidates:
@@ -155,35 +165,35 @@ def _principal_axes(vectors: np.ndarray, count: int = 32) -> np.ndarray:
 
 
 class _Search:
-    """One window's questions against all pictures, a block of rows at a time."""
+    """Questions of some windows of pictures against all pictures, a block of `rows` pictures at a time."""
 
-    def __init__(
-        self,
-        asking: np.ndarray,
-        base: np.ndarray,
-        questions: np.ndarray,
-        vectors: np.ndarray,
-        axes: np.ndarray,
-        window: int,
-    ) -> None:
-        self.asking, self.base, self.questions, self.vectors, self.window = asking, base, questions, vectors, window
+    def __init__(self, grey: np.ndarray, base: np.ndarray, windows: np.ndarray, rows: int) -> None:
+        self.grey, self.base, self.windows, self.rows = grey, base, windows, rows
+        self.vectors = invariants(base)
+        self.axes = _principal_axes(self.vectors)
         # One product gives squared distances: |q|^2 + |v|^2 - 2 qv, with the norms as two further columns.
-        short_q, short_v = questions @ axes, vectors @ axes
-        q_norm, v_norm = (np.sum(short**2, axis=1, keepdims=True) for short in (short_q, short_v))
-        self.left = np.concatenate([-2 * short_q, np.ones_like(q_norm), q_norm], axis=1)
-        self.right = np.ascontiguousarray(np.concatenate([short_v, v_norm, np.ones_like(v_norm)], axis=1).T)
+        short = self.vectors @ self.axes
+        norm = np.sum(short**2, axis=1, keepdims=True)
+        self.right = np.ascontiguousarray(np.concatenate([short, norm, np.ones_like(norm)], axis=1).T)
 
     def block(self, first: int) -> Candidates:
-        """Candidates that the pictures first..first + _ROWS ask for."""
-        return _best_position(self.asking, self.base, *self.near_pairs(first), self.window)
+        """Candidates that the pictures first..first + rows ask for."""
+        asking = window_coefficients(self.grey[first : first + self.rows], self.windows)
+        found = []
+        for window, fingerprints in enumerate(asking):
+            a, b = self.near_pairs(first, invariants(fingerprints))
+            found.append(_best_position(fingerprints[a - first], self.base, a, b, window))
+        return _merged(found)
 
-    def near_pairs(self, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """(a, b) with question a within RADIUS of vector b, a != b, at most SEARCHED per a."""
+    def near_pairs(self, first: int, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(a, b) with question a - first within RADIUS of vector b, a != b, at most SEARCHED per a."""
         limit = np.float32(RADIUS**2)
-        block = self.left[first : first + _ROWS]
+        short = questions @ self.axes
+        norm = np.sum(short**2, axis=1, keepdims=True)
+        left = np.concatenate([-2 * short, np.ones_like(norm), norm], axis=1)
         found: list[tuple[np.ndarray, np.ndarray]] = []
         for start in range(0, len(self.vectors), _COLUMNS):
-            near = np.flatnonzero(block @ self.right[:, start : start + _COLUMNS] < limit)
+            near = np.flatnonzero(left @ self.right[:, start : start + _COLUMNS] < limit)
             row, column = np.divmod(near, min(_COLUMNS, len(self.vectors) - start))
             found.append((row + first, column + start))
         a, b = (np.concatenate(side) for side in zip(*found, strict=True))
@@ -191,7 +201,7 @@ class _Search:
         exact = np.empty(len(a), np.float32)
         for start in range(0, len(a), 65_536):
             part = slice(start, start + 65_536)
-            exact[part] = np.sum((self.questions[a[part]] - self.vectors[b[part]]) ** 2, axis=1)
+            exact[part] = np.sum((questions[a[part] - first] - self.vectors[b[part]]) ** 2, axis=1)
         near_enough = np.flatnonzero(exact < limit)
         kept = near_enough[_nearest(a[near_enough], b[near_enough], exact[near_enough], SEARCHED)]
         return a[kept], b[kept]
@@ -205,13 +215,18 @@ def _nearest(a: np.ndarray, b: np.ndarray, distance: np.ndarray, count: int) -> 
 
 
 def _best_position(asking: np.ndarray, base: np.ndarray, a: np.ndarray, b: np.ndarray, window: int) -> Candidates:
-    """The position of b in which its fingerprint is nearest to that of a's window; pairs beyond RADIUS are dropped."""
-    cosine = np.stack([np.einsum("nuv,nuv->n", turn_fingerprints(asking[a], t), base[b]) for t in range(8)])
+    """The position of b in which its fingerprint is nearest to `asking`, that of a's window; those beyond RADIUS go."""
+    cosine = position_cosines(asking, base[b])
     best = cosine.argmax(axis=0) if len(a) else np.zeros(0, np.int64)
     distance = np.sqrt(np.maximum(0, 2 - 2 * cosine[best, np.arange(len(a))]))
     near = np.flatnonzero(distance < RADIUS)
     near = near[_nearest(a[near], b[near], distance[near], NEAREST)]
     return Candidates(a[near], b[near], np.full(len(near), window), best[near], distance[near])
+
+
+def position_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(8, n) cosines of n pairs of fingerprints, the first in each of the eight positions."""
+    return np.stack([np.einsum("nuv,nuv->n", turn_fingerprints(first, t), second) for t in range(len(TRANSFORMS))])
 
 
 def turn_fingerprints(fingerprints: np.ndarray, transform: int) -> np.ndarray:

@@ -220,7 +220,7 @@ def test_nothing_and_a_single_picture_are_harmless(tmp_path: Path) -> None:
     _, found, _ = study(tmp_path / "one", a=photo(1))
     assert found.pairs.empty
     assert found.cluster.tolist() == [0]
-    assert list(found.pairs.columns) == ["a", "b", "kind", "transform", "distance", *module._EVIDENCE]
+    assert list(found.pairs.columns) == ["a", "b", "kind", "transform", "distance", *module.EVIDENCE]
 
 
 def test_unreadable_pictures_have_clusters_of_their_own(tmp_path: Path) -> None:
@@ -265,8 +265,7 @@ def test_the_search_misses_nothing_within_its_radius() -> None:
     distance = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     want = {(a, b) for a, b in zip(*np.nonzero(distance < fingerprints.RADIUS - 1e-4), strict=True) if a != b}
     base = fingerprints.coefficients(grey)
-    search = fingerprints._Search(base, base, vectors, vectors, fingerprints._principal_axes(vectors), 0)
-    a, b = search.near_pairs(0)
+    a, b = fingerprints._Search(grey, base, fingerprints.WINDOWS[:1], 512).near_pairs(0, vectors)
     found = set(zip(a.tolist(), b.tolist(), strict=True))
     assert len(want) >= 120
     counts = pd.Series([a for a, _ in want]).value_counts()
