@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
 from curation import groups as grouping
-from curation import manifest, review, store
+from curation import history, learning, manifest, overview, review, store
 from curation.desk import Album
 from curation.runs import Run, read_run
 
@@ -33,7 +34,7 @@ class Project:
     labels: tuple[str, ...]
     changed: dict[str, str]
     flagged: int
-    items: int
+    items: pd.DataFrame
     new_labels: set[str] = field(default_factory=set)
 
     @property
@@ -87,7 +88,7 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
         labels=tuple(sorted(labels - {""}, key=str.casefold)),
         changed={} if rows is None else review.changed_labels(run, rows),
         flagged=int((items["issues"] != "").sum()),
-        items=len(items),
+        items=items,
     )
 
 
@@ -104,10 +105,34 @@ def _engine(target: str) -> Engine:
 
 def counts(project: Project) -> dict[str, int]:
     """How many items are decided, and how many were flagged."""
-    few = project.items < COUNTED_AT_ONCE
+    few = len(project.items) < COUNTED_AT_ONCE
     table = store.progress(project.engine, project.dataset) if few else _progress(project, project.room)
     decided = table.loc[table["state"].isin(["done", "second", "disagreement"]), "items"].sum()
     return {"done": int(decided), "total": project.flagged}
+
+
+def states(project: Project) -> dict[str, int]:
+    """How many items there are in each state."""
+    table = store.progress(project.engine, project.dataset)
+    return {str(state): int(count) for state, count in table.groupby("state")["items"].sum().items()}
+
+
+def verdicts(project: Project) -> pd.DataFrame:
+    """All current opinions on the items of this data set."""
+    return store.verdicts(project.engine, project.dataset)
+
+
+def expected_left(project: Project) -> dict[str, float]:
+    """Expected changes among open items; see curation.overview."""
+    known = _features(project, project.room, project.run.run_id, project.version)
+    given = verdicts(project)
+    flagged = dict(zip(project.items["item_id"], project.items["issues"] != "", strict=True))
+    return overview.expected_left(learning.fit(known, given), known.ids, given, flagged)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _features(_project: Project, room: str, run_id: str, version: str) -> learning.Features:
+    return learning.features(_project.run, _project.items)
 
 
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, max_entries=8)
@@ -155,3 +180,15 @@ def _facets(_project: Project, run_id: str, version: str) -> Facets:
         splits=tuple(sorted(set(samples["split"]) - {""})),
         reviewers=tuple(sorted(set(decided["reviewer"]))),
     )
+
+
+def version_changes(project: Project, old: str, new: str, is_parent: bool) -> list[dict[str, Any]]:
+    """What leads from one version to another; of a version and its parent the change list, which says who and why."""
+    if is_parent:
+        return history.changes_of(project.folder, new)
+    return _compare(str(project.folder), old, new)
+
+
+@st.cache_data(show_spinner="Comparing …", max_entries=8)
+def _compare(folder: str, old: str, new: str) -> list[dict[str, Any]]:
+    return history.compare(Path(folder), old, new)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from app import data
+from app import data, state
 from app.data import Project
 from curation.explain import title_of, visible
 from curation.store import Filters
@@ -53,3 +55,22 @@ def stop_with(title: str, text: str, command: str = "") -> None:
     if command:
         st.code(command, language=None)
     st.stop()
+
+
+def note(title: str, text: str) -> None:
+    """A quiet sentence or two where there is nothing to show."""
+    st.markdown(f"**{plain(title)}** {plain(text)}")
+
+
+def cell(text: object) -> str:
+    """Text for a table cell: tables draw text as it is, only what is invisible needs to be shown."""
+    return visible(str(text), 300)
+
+
+def author_field(place: Any, key: str = "author") -> str:
+    """Who publishes: the signed-in user, else the name that is typed, which the review page knows already."""
+    user = str(state.get("user"))
+    name = place.text_input(
+        "Your name", value=user or state.tab().reviewer, max_chars=100, disabled=bool(user), key=key
+    )
+    return user or str(name or "").strip()

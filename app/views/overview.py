@@ -1,0 +1,170 @@
+"""How far the review is, what was found, and who found it."""
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from app import data, parts, state
+from curation import overview
+from curation.errors import CurationError
+from curation.explain import title_of, visible
+
+CHART_PX = 280
+LINES = 6  # more than these cannot be told apart
+ACCENT = "#3b82f6"
+# Verdicts that changed something in strong colours, the others in quiet ones; legible on both themes.
+VERDICTS = {
+    "relabel": "#3b82f6",
+    "ambiguous": "#8b5cf6",
+    "exclude": "#f59e0b",
+    "distinct": "#64a2b5",
+    "hard": "#5eaf9c",
+    "keep": "#86b97d",
+}
+NAMES = alt.Axis(labelLimit=230, labelOverlap=False, ticks=False, domain=False, labelPadding=8)
+SHARE = alt.Scale(domain=[0, 1])
+PERCENT = alt.Axis(format="%", tickCount=5)
+BELOW = alt.Legend(orient="bottom", title=None, labelLimit=200, columns=3)
+
+project = state.get("project")
+
+
+def shown_issue(name: str) -> str:
+    """What a finding is called, safe as text of a chart."""
+    return visible(title_of(name), 60)
+
+
+def heading(title: str, about: str = "") -> None:
+    st.markdown(f"**{title}**" + (f" · {about}" if about else ""))
+
+
+def headline(verdicts: pd.DataFrame) -> None:
+    """The few numbers that a lead asks for first."""
+    counts = data.states(project)
+    rows = overview.progress_over_time(verdicts)
+    changed = int(rows["changed"].iloc[-1]) if len(rows) else 0
+    left = data.expected_left(project)
+    tip = "Expected changes among open flagged items, from what the verdicts so far say of the scores."
+    if left["others"] >= 0.5:
+        tip += f" Among items that nothing flagged: about {left['others']:,.0f} more, which is a weaker guess."
+    cells = st.columns(5)
+    cells[0].metric("Decided", f"{len(rows):,}", help="Items with a verdict; unsure ones are still to be decided.")
+    cells[1].metric("Changed", f"{changed:,}", help="Relabelled, excluded, or found to have several labels.")
+    cells[2].metric("Left to find", f"about {left['flagged']:,.0f}", help=tip)
+    cells[3].metric("Second opinion wanted", f"{counts.get('second', 0):,}")
+    cells[4].metric("Disagreements", f"{counts.get('disagreement', 0):,}", help="On the Review page: State.")
+
+
+def draw(chart: alt.Chart | alt.LayerChart, height: int = CHART_PX) -> None:
+    st.altair_chart(chart.properties(height=height), width="stretch")
+
+
+def found_by_looking(verdicts: pd.DataFrame) -> None:
+    heading("Found by looking", "changes among the first so many decided")
+    rows = overview.progress_over_time(verdicts)
+    x, y = alt.X("decided:Q", title="decided"), alt.Y("changed:Q", title="changed")
+    draw(alt.Chart(rows).mark_line(color=ACCENT).encode(x=x, y=y, tooltip=["decided", "changed"]))
+
+
+def verdicts_by_finding(verdicts: pd.DataFrame) -> None:
+    heading("Verdicts by finding")
+    rows = overview.verdict_counts(verdicts)
+    rows = rows.assign(issue=rows["issue"].map(shown_issue), place=rows["verdict"].map(list(VERDICTS).index))
+    scale = alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values()))
+    chart = alt.Chart(rows).mark_bar()
+    draw(
+        chart.encode(
+            y=alt.Y("issue:N", sort="-x", title=None, axis=NAMES),
+            x=alt.X("sum(items):Q", title="items", axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color("verdict:N", scale=scale, legend=alt.Legend(orient="bottom", title=None)),
+            order=alt.Order("place:Q"),
+            tooltip=["issue", "verdict", "items"],
+        )
+    )
+
+
+def precision_by_finding(verdicts: pd.DataFrame) -> None:
+    heading("Precision by finding", "share that led to a change, and its 95 % interval")
+    table = overview.by_detector(verdicts)
+    base = alt.Chart(table.assign(issue=table["issue"].map(shown_issue)))
+    base = base.encode(y=alt.Y("issue:N", sort=None, title=None, axis=NAMES))
+    tooltip = ["issue", "decided", "changed", alt.Tooltip("precision:Q", format=".0%")]
+    dots = base.mark_point(filled=True, size=70, color=ACCENT, opacity=1)
+    bars = base.mark_rule(color=ACCENT, opacity=0.5, strokeWidth=2)
+    draw(
+        bars.encode(x=alt.X("low:Q", scale=SHARE, axis=PERCENT, title=None), x2="high:Q")
+        + dots.encode(x=alt.X("precision:Q", scale=SHARE, title=None), tooltip=tooltip)
+    )
+
+
+def running_precision(verdicts: pd.DataFrame) -> None:
+    heading("Running precision", f"of the last {overview.RUNNING} verdicts")
+    many = overview.by_detector(verdicts)["issue"].head(LINES)
+    rows = overview.running_precision(verdicts)
+    rows = rows[rows["issue"].isin(many)]
+    chart = alt.Chart(rows.assign(issue=rows["issue"].map(shown_issue))).mark_line()
+    draw(
+        chart.encode(
+            x=alt.X("decided:Q", title="decided"),
+            y=alt.Y("precision:Q", scale=SHARE, axis=PERCENT, title=None),
+            color=alt.Color("issue:N", legend=BELOW),
+            tooltip=["issue", "decided", alt.Tooltip("precision:Q", format=".0%")],
+        )
+    )
+
+
+def corrected_most(verdicts: pd.DataFrame) -> None:
+    heading("Corrected most")
+    pairs = overview.confusion_pairs(verdicts)
+    if not len(pairs):
+        st.caption("No label was corrected yet.")
+        return
+    names = [
+        f"{visible(given, 40) or 'no label'} → {visible(now, 40)}"
+        for given, now in zip(pairs["given"], pairs["now"], strict=True)
+    ]
+    chart = alt.Chart(pairs.assign(pair=names)).mark_bar(color=ACCENT)
+    y = alt.Y("pair:N", sort=None, title=None, axis=NAMES)
+    x = alt.X("items:Q", title="items", axis=alt.Axis(tickMinStep=1))
+    draw(chart.encode(y=y, x=x, tooltip=["pair", "items"]), 70 + 22 * len(pairs))
+
+
+def who(verdicts: pd.DataFrame) -> None:
+    heading("Reviewers")
+    people = overview.reviewers(verdicts)
+    people["reviewer"] = people["reviewer"].map(parts.cell)
+    number = st.column_config.NumberColumn
+    columns = {
+        "seconds": number("median seconds", format="%.1f"),
+        "per_hour": number("items an hour", format="%.0f", help="By the mean time; more than two minutes are a pause."),
+        "changed": number(format="percent"),
+        "unsure": number(format="percent"),
+        "agreement": number(format="percent", help="On items that others have decided, too."),
+    }
+    st.dataframe(people, hide_index=True, column_config=columns)
+
+
+def main() -> None:
+    verdicts = data.verdicts(project)
+    if not len(verdicts):
+        parts.note(
+            "Nothing is decided yet.", "Decide some items on the Review page; this page then says what they tell."
+        )
+        return
+    headline(verdicts)
+    for one, other in [
+        (found_by_looking, verdicts_by_finding),
+        (precision_by_finding, running_precision),
+        (corrected_most, who),
+    ]:
+        left, right = st.columns(2, gap="large")
+        with left:
+            one(verdicts)
+        with right:
+            other(verdicts)
+
+
+try:
+    main()
+except CurationError as error:
+    st.error(parts.plain(str(error)))

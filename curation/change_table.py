@@ -1,0 +1,86 @@
+"""Changes between versions as a table for people: what, before, after, by whom; safe to show, not for computing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from curation.explain import visible
+
+COLUMNS = ("sample_id", "path", "change", "before", "after", "reviewer", "decided", "verdict", "comment")
+
+_AFTER_A_COUNT = {
+    "add": "added",
+    "drop": "removed",
+    "relabel": "relabelled",
+    "rename": "renamed",
+    "box": "with another box",
+    "exclude": "excluded",
+    "include": "taken in again",
+    "ambiguous": "with several labels",
+    "split": "in another split",
+    "group": "in another group",
+    "edit": "edited",
+    "attributes": "with other attributes",
+    "hard": "marked as hard",
+    "confirm": "looked at and left as they are",
+    "import": "imported",
+    "conflict": "in conflict",
+}
+
+
+def change_table(changes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per change line, columns COLUMNS, all text; invisible characters are shown, nothing is markup yet."""
+    rows = [
+        {
+            "sample_id": str(line.get("sample_id", "")),
+            "path": visible(str(line.get("path", "")), 300),
+            "change": _kind(line),
+            "before": _value(line, "from"),
+            "after": _value(line, "to"),
+            "reviewer": visible(", ".join(line.get("reviewers") or [str(line.get("reviewer", ""))])),
+            "decided": str(line.get("decided", ""))[:16].replace("T", " "),
+            "verdict": str(line.get("verdict", "")),
+            "comment": visible(str(line.get("comment", "")), 300, False),
+        }
+        for line in changes
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype("str")
+
+
+def count_changes(changes: Sequence[Mapping[str, Any]]) -> str:
+    """`12 relabelled, 3 excluded, 20 looked at and left as they are`; "nothing" where there is no line."""
+    counts = Counter(_kind(line) for line in changes)
+    return ", ".join(f"{count:,} {_AFTER_A_COUNT.get(kind, kind)}" for kind, count in counts.most_common()) or "nothing"
+
+
+def _kind(line: Mapping[str, Any]) -> str:
+    """What a line changes; `hard` where an attribute of ours says no more than that."""
+    kind = str(line.get("change", ""))
+    return "hard" if kind == "attributes" and line.get("verdict") == "hard" else kind
+
+
+def _value(line: Mapping[str, Any], side: str) -> str:
+    """One side of a change in few words."""
+    value, kind = line.get(side), _kind(line)
+    if value is None or kind == "hard":
+        return ""
+    if isinstance(value, str):
+        return visible(value, 200)
+    if isinstance(value, Mapping):
+        several = value.get("curate:labels")
+        if isinstance(several, list):
+            return ", ".join(visible(str(label), 60) for label in several)
+        if kind in ("exclude", "include"):
+            return visible(
+                str(value.get("reason") or ("" if value.get("status") == "ok" else value.get("status"))), 200
+            )
+        if "label" in value:
+            return visible(str(value["label"]), 200)
+    if kind == "box" and isinstance(value, list):
+        return ", ".join("" if number is None else f"{number:.0f}" for number in value)
+    return visible(json.dumps(value, ensure_ascii=False), 200)
