@@ -102,8 +102,8 @@ def check_action(action: Action, known_labels: Collection[str] | None) -> Action
     check_name("The action's id", action.action_id, LONGEST_NAME)
     if not math.isfinite(action.seconds) or action.seconds < 0:
         raise SettingsError(f"A decision cannot take {action.seconds} seconds.")
-    if len(action.comment) > LONGEST_COMMENT:
-        raise SettingsError(f"The comment has {len(action.comment):,} characters; {LONGEST_COMMENT:,} are the most.")
+    if len(action.comment) > LONGEST_COMMENT or any("\ud800" <= char <= "\udfff" for char in action.comment):
+        raise SettingsError(f"The comment is no text, or has more than {LONGEST_COMMENT:,} characters.")
     if action.undoes:
         raise SettingsError("An action is taken back with `undo`, not recorded as a decision.")
     if not 0 < len(action.decisions) <= MOST_DECISIONS:

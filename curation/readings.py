@@ -48,7 +48,7 @@ def effective(engine: Engine, dataset: str) -> pd.DataFrame:
     of_item, of_sample = opinions.alias("of_item"), opinions.alias("of_sample")
     query = (
         sa.select(table, item.c.state, own.c.state.label("own_state"))
-        .add_columns(sa.func.coalesce(of_sample.c.holds, of_item.c.holds, 0).label("holds"))
+        .add_columns(sa.func.coalesce(of_sample.c.holds, of_item.c.holds, sa.false()).label("holds"))
         .join(item, _same(table, item, item_id="item_id"), isouter=True)
         .join(own, _same(table, own, item_id="sample_id"), isouter=True)
         .join(
@@ -71,7 +71,7 @@ def effective(engine: Engine, dataset: str) -> pd.DataFrame:
     rows = rows[~key.duplicated(keep="last")].reset_index(drop=True)
     states = rows[["state", "own_state"]].apply(lambda column: column.map(_rank)).min(axis=1)
     names = dict(enumerate([*_LEAST_SETTLED, ""]))
-    return rows.drop(columns="own_state").assign(state=states.map(names), holds=rows["holds"].astype(bool))
+    return rows.drop(columns="own_state").assign(state=states.map(names))
 
 
 def _rank(state: str) -> int:
@@ -117,7 +117,7 @@ def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:
     )
     if run_id:
         query = query.where(decisions_table.c.run_id == run_id)
-    return _frame(engine, query).astype({"suggestion_shown": bool, "adjudicates": bool, "holds": bool})
+    return _frame(engine, query)
 
 
 def _frame(engine: Engine, query: sa.Select[Any]) -> pd.DataFrame:
@@ -138,6 +138,8 @@ def _frame(engine: Engine, query: sa.Select[Any]) -> pd.DataFrame:
 def _series(values: list[Any], kind: Any) -> pd.Series:
     if isinstance(kind, sa.Float):
         return pd.Series(values, dtype="float64")
+    if isinstance(kind, sa.Boolean):
+        return pd.Series(values, dtype=bool)
     if isinstance(kind, sa.Integer):
         return pd.Series(values, dtype="int64")
     texts = ["" if value is None else value for value in values]

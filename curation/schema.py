@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Float,
@@ -102,6 +103,10 @@ def _number(name: str, **settings: Any) -> Column[int]:
     return Column(name, Integer, nullable=False, **settings)
 
 
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
 def _real(name: str) -> Column[float]:
     return Column(name, Float(53), nullable=False)
 
@@ -153,8 +158,8 @@ opinions = Table(
     _text("reviewer", primary_key=True),
     _text("verdict"),
     Column("decision_id", _SERIAL, nullable=False),
-    _number("adjudicates"),  # settled a disagreement
-    _number("holds"),  # what the item's verdict is
+    _flag("adjudicates"),  # settled a disagreement
+    _flag("holds"),  # what the item's verdict is
     ForeignKeyConstraint(["dataset", "item_id"], ["items.dataset", "items.item_id"]),
 )
 Index("opinions_by_reviewer", opinions.c.dataset, opinions.c.reviewer)
@@ -189,7 +194,7 @@ decisions = Table(
     _real("seconds"),
     _text("run_id"),
     _text("manifest_version"),
-    _number("suggestion_shown"),
+    _flag("suggestion_shown"),
     _text("comment"),
     Column("undoes", Data(), nullable=True),  # action_id that this row takes back; NULL for a decision
     UniqueConstraint("action_id", "item_id", "sample_id"),

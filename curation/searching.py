@@ -24,6 +24,7 @@ from curation.schema import QUEUES, facets, items, label_key, opinions
 
 WAITING = ("open", "second")  # the queues of what waits for an opinion
 MOST_FACETS = 100  # looked at one by one; more are filtered in the queue's order
+MOST_LISTED = 10_000
 MOST_REMEMBERED = 2_000  # items that a text matches; more are so frequent that the queue's order soon comes to one
 
 
@@ -37,7 +38,7 @@ class Filters:
     reviewer : items on which this reviewer has an opinion
     text : part of the path, of the given label or of the suggestion, whatever the case and accents
     item_id : this item, in whatever state
-    item_ids : one of these; some thousands at most
+    item_ids : one of these, MOST_LISTED at most
     """
 
     issue: str = ""
@@ -84,13 +85,13 @@ class Item:
 class Search:
     """What is looked for, by whom ("" = nobody in particular, who may see everything).
 
-    text_ids : the items that the text matches; None = no text, or too many to list
+    only : the items that have the text and suggestion, or that were listed; None = nothing asked, or too many to list
     """
 
     dataset: str
     reviewer: str
     filters: Filters
-    text_ids: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
 
     def among(self, ids: Sequence[str]) -> sa.Select[Any]:
         """Those of these items that match."""
@@ -99,7 +100,7 @@ class Search:
     def best(self, connection: Connection, condition: sa.ColumnElement[bool], count: int) -> list[str]:
         """The ids of the first `count` that match and fulfil the condition, in the queue's order."""
         wanted = [*self._wanted(), condition]
-        if self.filters.item_id or self.text_ids is not None:
+        if self.filters.item_id or self.only is not None:
             return list(connection.execute(self._first([*wanted, items.c.queue.in_(self._queues())], count)).scalars())
         parts = [
             self._first([*wanted, items.c.queue == queue, *place], count)
@@ -128,11 +129,14 @@ class Search:
             return [*wanted, items.c.item_id == filters.item_id]
         if filters.given_label:
             wanted.append(items.c.label_key == label_key(filters.given_label))
-        wanted += [items.c[n] == getattr(filters, n) for n in ("given_label", "split", "kind") if getattr(filters, n)]
+        same = ("given_label", "suggestion", "split", "kind")
+        wanted += [items.c[name] == getattr(filters, name) for name in same if getattr(filters, name)]
         if filters.issue:  # names have no characters that LIKE reads, but what was typed may
             wanted.append(("," + items.c.issues + ",").contains(f",{filters.issue},", autoescape=True))
+        if self.only is not None:
+            wanted.append(items.c.item_id.in_(self.only))
         if filters.text:
-            wanted.append(_has_text(filters.text) if self.text_ids is None else items.c.item_id.in_(self.text_ids))
+            wanted.append(_has_text(filters.text))
         if filters.reviewer:
             wanted.append(_has_opinion(filters.reviewer))
         again = filters.reviewer == self.reviewer or filters.state not in ("", *WAITING)
@@ -159,22 +163,38 @@ def search_for(engine: Engine, dataset: str, reviewer: str, filters: Filters | N
 
     Raises
     ------
-    SettingsError : no such state.
+    SettingsError : no such state, too many items listed.
     """
-    search = Search(dataset, reviewer, filters or Filters())
+    filters = filters or Filters()
+    search = Search(dataset, reviewer, filters)
     search._queues()
-    if not search.filters.text or search.filters.item_id:
+    if filters.item_id:
         return search
-    fills = read(engine, lambda connection: policy_of(connection, dataset)).fills
-    return Search(dataset, reviewer, search.filters, _matching(engine, dataset, fills, search.filters.text))
+    if len(filters.item_ids) > MOST_LISTED:
+        raise SettingsError(f"{MOST_LISTED:,} items can be asked for at once, not {len(filters.item_ids):,}.")
+    if filters.item_ids:
+        return Search(dataset, reviewer, filters, filters.item_ids)
+    if filters.text or filters.suggestion:
+        fills = read(engine, lambda connection: policy_of(connection, dataset)).fills
+        only = _matching(engine, dataset, fills, filters.text, filters.given_label, filters.suggestion)
+        return Search(dataset, reviewer, filters, only)
+    return search
 
 
 @lru_cache(maxsize=64)
-def _matching(engine: Engine, dataset: str, fills: int, text: str) -> tuple[str, ...] | None:
-    """The items that have a text, None if there are more than MOST_REMEMBERED; `fills` says when it was looked up."""
+def _matching(
+    engine: Engine, dataset: str, fills: int, text: str, given_label: str, suggestion: str
+) -> tuple[str, ...] | None:
+    """The items with a text, label and suggestion, None if there are more than MOST_REMEMBERED.
+
+    fills : says which filling of the queue it was looked up in
+    """
     # `coalesce` keeps the database from an index: to read all rows in their order on the disk is much faster.
-    here = sa.func.coalesce(items.c.dataset, "") == dataset
-    query = sa.select(items.c.item_id).where(here, _has_text(text)).limit(MOST_REMEMBERED + 1)
+    wanted = [sa.func.coalesce(items.c.dataset, "") == dataset]
+    wanted += [_has_text(text)] if text else []
+    wanted += [items.c.given_label == given_label] if given_label else []
+    wanted += [items.c.suggestion == suggestion] if suggestion else []
+    query = sa.select(items.c.item_id).where(*wanted).limit(MOST_REMEMBERED + 1)
     found = read(engine, lambda connection: tuple(connection.execute(query).scalars()))
     return found if len(found) <= MOST_REMEMBERED else None
 

@@ -88,8 +88,8 @@ def _row(dataset: str, item_id: str, opinion: Opinion, holds: bool) -> dict[str,
         "reviewer": opinion.reviewer,
         "verdict": opinion.verdict,
         "decision_id": opinion.decision_id,
-        "adjudicates": int(opinion.adjudicates),
-        "holds": int(holds),
+        "adjudicates": opinion.adjudicates,
+        "holds": holds,
     }
 
 

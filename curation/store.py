@@ -140,7 +140,7 @@ def _rows(connection: Connection, action: Action) -> list[dict[str, Any]]:
         "seconds": action.seconds,
         "run_id": action.run_id,
         "manifest_version": action.manifest_version,
-        "suggestion_shown": int(action.suggestion_shown),
+        "suggestion_shown": action.suggestion_shown,
         "comment": action.comment,
         "undoes": None,
     }
@@ -286,7 +286,7 @@ def _undo_row(connection: Connection, row: Any, undo_id: str) -> dict[str, Any]:
         "seconds": 0.0,
         "run_id": row["run_id"],
         "manifest_version": row["manifest_version"],
-        "suggestion_shown": 1,
+        "suggestion_shown": True,
         "comment": "",
         "undoes": row["action_id"],
     }

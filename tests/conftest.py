@@ -28,7 +28,7 @@ def store_target(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     if request.param == "sqlite":
         return tmp_path / "workspace"
     server: Server = request.getfixturevalue("postgresql_server")
-    return server.new_database()
+    return server.empty_database()
 
 
 @pytest.fixture
