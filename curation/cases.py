@@ -105,12 +105,12 @@ def _numbers(copies: pd.DataFrame, name: str) -> np.ndarray:
 
 def _steps(values: np.ndarray, factor: float) -> np.ndarray:
     """(n,) rank from 0 = largest; values closer than `factor` to the largest of their step share a rank; NaN last."""
+    values = np.nan_to_num(values, nan=0.0)
     rank = np.zeros(len(values), dtype=np.int64)
     step, top = -1, np.inf
-    for place in np.argsort(-np.nan_to_num(values, nan=-1.0), kind="stable").tolist():
-        value = np.nan_to_num(values[place], nan=-1.0)
-        if step < 0 or value * factor < top or (value < 0 <= top):
-            step, top = step + 1, value
+    for place in np.argsort(-values, kind="stable").tolist():
+        if values[place] * factor < top:
+            step, top = step + 1, values[place]
         rank[place] = step
     return rank
 

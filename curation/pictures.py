@@ -57,10 +57,11 @@ def picture_bytes(run_root: Path, samples: pd.DataFrame, sample_id: str, side_px
 
 
 def encode(picture: Image.Image, side_px: int) -> tuple[bytes, str]:
-    """An RGB picture as (bytes, MIME type), shrunk to `side_px` where it is larger: PNG if small, else JPEG."""
+    """An RGB picture as (bytes, MIME type), shrunk to `side_px` where it is larger: PNG if tiny itself, else JPEG."""
+    lossless = max(picture.size) <= LOSSLESS_PX
     picture = fit(picture, side_px)
     stream = io.BytesIO()
-    if max(picture.size) <= LOSSLESS_PX:
+    if lossless:
         picture.save(stream, "PNG")
         return stream.getvalue(), "image/png"
     picture.save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)

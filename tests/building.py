@@ -32,9 +32,14 @@ def make_run(
     sizes: Any = None,
     unreadable: Any = (),
     pictures: bool = True,
+    columns: dict[str, Any] | None = None,
+    arrays: dict[str, np.ndarray] | None = None,
     **info: Any,
 ) -> runs.Run:
-    """A real run folder: one small picture per label, findings as dicts of issue columns by row number `at`."""
+    """A real run folder: one small picture per label, findings as dicts of issue columns by row number `at`.
+
+    columns : of the sample table, instead of or beside the usual ones, for the readable pictures (`cluster`, `split`)
+    """
     root = folder / "pictures"
     root.mkdir(parents=True, exist_ok=True)
     samples = empty_samples(len(labels) + len(unreadable))
@@ -63,11 +68,17 @@ def make_run(
         }
         for place, (path, reason) in enumerate(unreadable)
     ]  # fmt: skip
-    columns = {name: pd.Series([row[name] for row in rows]) for name in ISSUE_COLUMNS}
-    issues = pd.DataFrame(columns).astype(
+    table = {name: pd.Series([row[name] for row in rows]) for name in ISSUE_COLUMNS}
+    issues = pd.DataFrame(table).astype(
         {name: "str" for name in ISSUE_COLUMNS if name not in ("score", "is_issue", "rank")}
     )
     issues = issues.astype({"score": "float64", "is_issue": "bool", "rank": "int64"})
+    more = {"given_label": list(labels), "cluster": list(range(len(labels))), **(columns or {})}
+    samples = samples[list(SAMPLE_COLUMNS)]
+    for name, values in more.items():
+        blank = "" if len(values) and isinstance(values[0], str) else -1
+        samples[name] = pd.Series([*values, *[blank] * len(unreadable)])
+    samples = samples.astype({"given_label": "str"})
     facts = {
         "dataset": "pets", "source": "labels.csv", "root": str(root), "manifest_version": "v0001",
         "samples": len(labels),
@@ -80,8 +91,10 @@ def make_run(
         **info,
     }  # fmt: skip
     with runs.open_partial(folder, "pets-0") as partial:
-        partial.write_table("samples", samples[list(SAMPLE_COLUMNS)])
+        partial.write_table("samples", samples)
         partial.write_table("issues", issues)
+        for name, array in (arrays or {}).items():
+            partial.write_array(name, array)
         runs.finish(partial, facts)
     return runs.read_run(folder)
 

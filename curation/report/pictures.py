@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from curation.errors import UnreadableError
+from curation.pictures import fit
 from curation.progress import Progress
 from curation.report.markup import plain
 from curation.sources import open_picture
@@ -73,7 +73,7 @@ class Pictures:
         except UnreadableError:
             return ""
         stream = io.BytesIO()
-        _fit(picture, side_px).save(stream, "JPEG", quality=JPEG_QUALITY)
+        fit(picture, side_px, ENLARGE_TO_PX).save(stream, "JPEG", quality=JPEG_QUALITY)
         return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
@@ -83,13 +83,3 @@ def _element(uris: Mapping[tuple[str, int], str], sample_id: str, alt: str, side
         return f'<img src="{uri}" alt="{plain(alt)}">'
     small = " small" if side_px < SIDE_PX else ""
     return f'<span class="gone{small}" role="img" aria-label="{plain(alt)}, not found">not found</span>'
-
-
-def _fit(picture: Image.Image, side_px: int) -> Image.Image:
-    """The whole picture with its aspect kept, long side at most `side_px`; tiny ones enlarged by a whole factor."""
-    long_px = max(picture.size)
-    if long_px > side_px:
-        size = tuple(max(1, round(length * side_px / long_px)) for length in picture.size)
-        return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    factor = max(1, min(ENLARGE_TO_PX, side_px) // long_px)
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
