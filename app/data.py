@@ -22,13 +22,19 @@ COUNTED_AT_ONCE = 20_000  # items; counting more takes longer than a decision ma
 
 @dataclass(frozen=True)
 class Project:
-    """What is under review: a run of a data set, the manifest version that it is judged against, and the store."""
+    """What is under review: a run of a data set, the manifest version that it is judged against, and the store.
+
+    room : tells this data set and store from others on the same address
+    changed : present label by sample_id where it is not the run's; flagged : number of items with a finding
+    items : the queue as it was filled (curation.review.ITEM_COLUMNS)
+    """
 
     workspace: Path
     engine: Engine
     run: Run
     dataset: str
     version: str
+    room: str
     folder: Path
     album: Album
     labels: tuple[str, ...]
@@ -36,11 +42,6 @@ class Project:
     flagged: int
     items: pd.DataFrame
     new_labels: set[str] = field(default_factory=set)
-
-    @property
-    def room(self) -> str:
-        """Tells this data set and store from others on the same address."""
-        return f"{store.store_id(self.engine)}:{self.dataset}"
 
     @property
     def known_labels(self) -> frozenset[str]:
@@ -83,6 +84,7 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
         run=run,
         dataset=dataset,
         version=version,
+        room=f"{store.store_id(engine)}:{dataset}",
         folder=folder,
         album=Album(index.root, index.samples),
         labels=tuple(sorted(labels - {""}, key=str.casefold)),

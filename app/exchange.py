@@ -18,7 +18,7 @@ from curation.desk import Message, Outcome, lay_group, lay_out, lay_tile, read_m
 from curation.errors import CurationError, SettingsError
 from curation.explain import visible
 from curation.groups import Group
-from curation.store import Filters, Item, claim, find_items, record, release, undo
+from curation.store import Filters, Item, claim, read_item, record, release, undo
 
 COMPONENTS = Path(__file__).parent / "components"
 TILES = 48  # of a grid at once
@@ -45,13 +45,17 @@ _grid = st.components.v2.component(
 )
 
 
-def desk(project: Project, filters: Filters, empty: tuple[str, str], user: str) -> None:
+def desk(project: Project, filters: Filters, empty: tuple[str, str], user: str, link: str = "") -> None:
     """The component, answering what it says by running this part of the page only.
 
     filters : what is handed out
     empty : title and text for when nothing is left
     user : who is signed in, "" where nobody has to; a name that was typed never overrides it
+    link : item that the address asks for
     """
+    tab = state.tab()
+    if link != tab.link_seen:
+        tab.link = tab.link_seen = link
     _desk(project, filters, _enter(project, repr(filters)), empty, user)
 
 
@@ -66,7 +70,7 @@ def _enter(project: Project, purpose: str) -> str:
     tab = state.tab()
     if tab.scope != scope:
         leave(project)
-        tab.scope, tab.group = scope, ""
+        tab.scope = scope
     return scope
 
 
@@ -127,9 +131,7 @@ def _record(project: Project, message: Message, user: str) -> Outcome:
     def card_of(item_id: str) -> Card:
         seen = state.tab().cards.get(item_id)  # a decision is about what was seen, also after a publish
         if seen is None:
-            (item,) = find_items(project.engine, project.dataset, Filters(item_id=item_id), 1) or [None]
-            if item is None:
-                raise SettingsError(f"There is no item '{item_id[:60]}' in this data set.")
+            item = read_item(project.engine, project.dataset, item_id)
             (seen,) = project.cards([item])
         return seen
 
@@ -150,7 +152,9 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
         return {"error": tab.error}
     outcome, shared = tab.outcome, _answered(tab)
     try:
-        held = _claim(project, filters, tab, message, outcome)
+        linked, notice = _follow(project, tab)
+        held = _claim(project, filters, tab, message, [*linked, *outcome.returned])
+        shared["notice"] = shared["notice"] or notice
         have = message.have if message else frozenset()
         new = [item for item in held if item.item_id not in have]
         cards = project.cards(new)
@@ -160,7 +164,7 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
         shared |= data.counts(project)
     except CurationError as error:
         return shared | {"error": shared["error"] or str(error)}
-    return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": list(outcome.returned)}
+    return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": [*linked, *outcome.returned]}
 
 
 def _answered(tab: state.Tab) -> dict[str, Any]:
@@ -214,16 +218,35 @@ def _first_free(project: Project, tab: state.Tab, groups: list[Group]) -> tuple[
     return None, []
 
 
-def _claim(project: Project, filters: Filters, tab: state.Tab, message: Message | None, outcome: Outcome) -> list[Item]:
-    """Items for the tab: those that an undo gave back first, then as many as it wants."""
+def _claim(project: Project, filters: Filters, tab: state.Tab, message: Message | None, first: list[str]) -> list[Item]:
+    """Items for the tab: those that are asked for by name first, then as many as it wants."""
     want = message.want if message else AHEAD
 
     def get(wanted: Filters, count: int) -> list[Item]:
         return claim(project.engine, project.dataset, tab.reviewer, tab.tab_id, wanted, count, LEASE_SECONDS)
 
-    held = [item for item_id in outcome.returned for item in get(Filters(item_id=item_id), 1)]
+    held = [item for item_id in dict.fromkeys(first) for item in get(Filters(item_id=item_id), 1)]
     known = {item.item_id for item in held}
     return [*held, *(item for item in get(filters, want) if item.item_id not in known)]
+
+
+def _follow(project: Project, tab: state.Tab) -> tuple[list[str], str]:
+    """The item that the address asks for, if this tab can have it; what to say about it. Once per link."""
+    link, tab.link = tab.link, ""
+    if not link:
+        return [], ""
+    try:
+        item = read_item(project.engine, project.dataset, link, tab.reviewer)
+    except CurationError:
+        return [], f"The link leads to no item of this data set: {visible(link, 60)}"
+    if not claim(project.engine, project.dataset, tab.reviewer, tab.tab_id, Filters(item_id=link), 1, LEASE_SECONDS):
+        return (
+            [],
+            "The item that the link leads to is open in another tab, or with somebody else. Here is the next one.",
+        )
+    if item.state == "done":
+        return [link], "This item is decided. A decision here is another opinion; your own earlier one is replaced."
+    return [link], ""
 
 
 def leave(project: Project) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import data, exchange, parts, state
+from curation.desk import identity_of
 from curation.errors import CurationError
 
 VIEWS = {"review": "Review", "grid": "Grid", "duplicates": "Duplicates", "overview": "Overview", "versions": "Versions"}
@@ -27,25 +28,46 @@ def options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_known_args(arguments)[0]
 
 
+def signed_in() -> str:
+    """Who is there, where sign-in is configured; "" where it is not. Stops the script until somebody has signed in."""
+    claims = st.user.to_dict()
+    if "is_logged_in" not in claims:
+        return ""
+    if not claims["is_logged_in"]:
+        parts.note("Please sign in.", "Your decisions are kept under the name of your account.")
+        st.button("Sign in", on_click=st.login, type="primary")
+        st.stop()
+    user = identity_of(claims)
+    if not user:
+        parts.stop_with(
+            "Your account cannot be used.", "The sign-in provider tells neither an e-mail address nor an id."
+        )
+    return user
+
+
 def main() -> None:
     st.set_page_config(page_title="curate", layout="wide", initial_sidebar_state="collapsed")
     st.html(parts.STYLE)
+    state.put("user", signed_in())
     chosen = options(sys.argv[1:])
     try:
         project = data.open_project(chosen.workspace, chosen.run, chosen.store)
     except CurationError as error:
         parts.stop_with("There is nothing to review yet.", str(error))
+        return
     state.put("project", project)
-    state.put("user", "")
-    pages = {
-        name: st.Page(f"views/{name}.py", title=title, default=name == "review")
-        for name, title in VIEWS.items()
-        if (Path(__file__).parent / "views" / f"{name}.py").exists()
-    }
+    pages = {name: st.Page(f"views/{name}.py", title=title, default=name == "review") for name, title in VIEWS.items()}
     page = st.navigation(list(pages.values()), position="top")
+    wanted = str(st.query_params.get("view", ""))
+    if wanted in VIEWS:
+        del st.query_params["view"]
+        st.switch_page(pages[wanted], query_params=dict(st.query_params))
     if page.title not in [VIEWS[name] for name in DESKS]:
         exchange.leave(project)
-    page.run()
+    try:
+        page.run()
+    except CurationError as error:
+        parts.stop_with("This cannot be shown now.", str(error))
 
 
 main()

@@ -25,18 +25,20 @@ class Tab:
     settled, refused : answers to actions, sent again for a while because an answer can get lost
     message : the one being answered, None in a run that none caused
     scope : the filters that the held items were claimed under
+    link : item that the address asks for, until it was shown; link_seen : what the address asked for last
     """
 
     tab_id: str = ""
     reviewer: str = ""
     scope: str = ""
-    group: str = ""
     cards: OrderedDict[str, Card] = field(default_factory=OrderedDict)
     settled: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_ANSWERS))
     refused: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=KEPT_ANSWERS))
     outcome: Outcome = field(default_factory=Outcome)
     message: Message | None = None
     error: str = ""
+    link: str = ""
+    link_seen: str = ""
 
     def show(self, card: Card) -> None:
         """Remember a card that the tab is about to be shown."""

@@ -9,8 +9,9 @@ Everything that a browser says is checked here, because anybody can write to the
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pandas as pd
 
 from curation.actions import Context, verdict_action
 from curation.cards import Card, Member
-from curation.decisions import Action
+from curation.decisions import LONGEST_NAME, Action
 from curation.errors import CurationError, SettingsError, WorkspaceError
 from curation.explain import Label, percent, title_of, visible
 from curation.groups import Group
@@ -50,7 +51,6 @@ class Pressed:
     seconds: float = 0.0
     shown: bool = True
     comment: str = ""
-    reviewer: str = ""
     new_label: bool = False
 
 
@@ -110,7 +110,6 @@ def _read_pressed(value: Any) -> Pressed:
         seconds=float(min(max(seconds, 0), 86_400)) if isinstance(seconds, int | float) else 0.0,
         shown=value.get("shown") is not False,
         comment=_text(value.get("comment"), 10_000),
-        reviewer=_text(value.get("reviewer"), 200).strip(),
         new_label=value.get("new_label") is True,
     )
 
@@ -125,6 +124,18 @@ def _list(value: Any, most: int) -> list[Any]:
 
 def _texts(value: Any, most: int) -> list[str]:
     return [text for text in _list(value, most) if isinstance(text, str)]
+
+
+def identity_of(claims: Mapping[str, Any]) -> str:
+    """Who a signed-in user is, from what the provider says: the e-mail address, else name and a part of the id.
+
+    Names alone are not used: two accounts can have the same. "" where the provider says nothing that identifies.
+    """
+    email, name, subject = (str(claims.get(key) or "").strip() for key in ("email", "name", "sub"))
+    if email and claims.get("email_verified") is not False:
+        return email[:LONGEST_NAME]
+    mark = hashlib.blake2b(f"{claims.get('iss', '')}\0{subject}".encode("utf-8", "surrogatepass"), digest_size=4)
+    return f"{name[:60] or 'user'} ({mark.hexdigest()})" if subject else ""
 
 
 # --- what is recorded ---------------------------------------------------------------------------------------------

@@ -1,0 +1,281 @@
+"""The review page: every decision, from the message of the browser to the row in the store."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from app import data
+from curation import store
+from tests.app.tabs import Tab, decision, undo
+from tests.app.workspaces import DATASET, make_workspace, sample_ids
+
+IDS = sample_ids(30)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return make_workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def tab(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Tab:
+    return Tab(workspace, monkeypatch)
+
+
+def rows(workspace: Path) -> pd.DataFrame:
+    return store.decisions(store.open_store(workspace), DATASET)
+
+
+def sample_item(tab: Tab) -> str:
+    return next(item for item in tab.data["queue"] if item.startswith("s"))
+
+
+def test_a_tab_is_handed_the_first_item_and_those_after_it(tab: Tab) -> None:
+    assert len(tab.data["queue"]) == 6
+    card = tab.card(sample_item(tab))
+    assert (card["given"], card["choices"][0]["label"]) == ("cat", "dog")
+    assert card["picture"].startswith("data:image/")
+    assert card["neighbours"]
+    assert [card["kind"] for card in tab.data["cards"][:2]] == ["duplicates", "duplicates"]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "verdict", "recorded", "reason"),
+    [
+        ("keep", (), "keep", [], ""),
+        ("hard", (), "hard", [], ""),
+        ("accept", (), "relabel", ["dog"], ""),
+        ("accept_2", (), "relabel", ["owl"], ""),
+        ("pick", ("fox",), "relabel", ["fox"], ""),
+        ("ambiguous", ("cat", "fox"), "ambiguous", ["cat", "fox"], ""),
+        ("off-topic", (), "exclude", [], "off-topic"),
+        ("broken", (), "exclude", [], "broken"),
+        ("duplicate", (), "exclude", [], "duplicate"),
+        ("unsure", (), "unsure", [], ""),
+    ],
+)
+def test_every_decision_on_a_picture_is_recorded(
+    tab: Tab, workspace: Path, name: str, labels: tuple[str, ...], verdict: str, recorded: list[str], reason: str
+) -> None:
+    item = sample_item(tab)
+    answer = tab.decide(name, *labels, item=item, comment="see")
+    (row,) = rows(workspace).to_dict("records")
+    assert (row["verdict"], json.loads(row["labels"]), row["reason"]) == (verdict, recorded, reason)
+    assert (row["sample_id"], row["reviewer"], row["given_label"]) == (item, "ann", "cat")
+    assert (row["comment"], row["seconds"], row["manifest_version"]) == ("see", 1.5, "v0001")
+    assert row["suggestion"] == "dog"
+    assert item not in answer["queue"]
+    assert answer["acks"] == [row["action_id"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "verdicts"),
+    [
+        ("keep_one", (), {"keep": 1, "exclude": 1}),
+        ("keep_one", ("owl",), {"relabel": 1, "exclude": 1}),
+        ("settle_label", ("dog",), {"relabel": 1, "keep": 1}),
+        ("keep", (), {"keep": 2}),
+        ("distinct", (), {"distinct": 2}),
+        ("unsure", (), {"unsure": 2}),
+    ],
+)
+def test_every_decision_on_a_case_of_copies_is_recorded(
+    tab: Tab, workspace: Path, name: str, labels: tuple[str, ...], verdicts: dict[str, int]
+) -> None:
+    tab.open("duplicates")
+    case = tab.data["queue"][0]
+    assert {member["label"] for member in tab.card(case)["members"]} == {"cat", "dog"}
+    tab.decide(name, *labels)
+    made = rows(workspace)
+    assert made["verdict"].value_counts().to_dict() == verdicts
+    assert set(made["sample_id"]) == set(IDS[:2])
+    assert made["action_id"].nunique() == 1
+
+
+def test_an_action_that_is_sent_twice_is_recorded_once(tab: Tab, workspace: Path) -> None:
+    press = decision("keep", sample_item(tab))
+    tab.say(press)
+    answer = tab.say(press, decision("keep", sample_item(tab)))
+    assert len(rows(workspace)) == 2
+    assert answer["acks"].count(press["action_id"]) >= 1
+
+
+def test_undo_brings_the_item_back_to_the_front(tab: Tab, workspace: Path) -> None:
+    items = [sample_item(tab)]
+    tab.decide("keep", item=items[0])
+    items.append(sample_item(tab))
+    tab.decide("hard", item=items[1])
+    answer = tab.say(undo())
+    assert answer["front"] == [items[1]]
+    assert answer["queue"][0] == items[1]
+    answer = tab.say(undo())
+    assert answer["front"] == [items[0]]
+    assert rows(workspace)["verdict"].tolist() == ["keep", "hard", "undo", "undo"]
+
+
+def test_undo_works_after_a_restart(tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = sample_item(tab)
+    tab.decide("keep", item=item)
+    later = Tab(workspace, monkeypatch)
+    assert later.say(undo())["front"] == [item]
+
+
+def test_undo_without_anything_to_take_back_says_so(tab: Tab) -> None:
+    assert "nothing left" in tab.say(undo())["notice"]
+
+
+def test_two_tabs_never_hold_the_same_item(tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Tab(workspace, monkeypatch)
+    assert not set(other.data["queue"]) & set(tab.data["queue"])
+
+
+def test_a_tab_that_moves_on_to_another_page_gives_back_what_it_held(
+    tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = tab.data["queue"]
+    tab.open("overview")
+    assert Tab(workspace, monkeypatch).data["queue"] == held
+
+
+def test_a_decision_on_an_item_that_somebody_else_decided_meanwhile_is_kept(
+    tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = sample_item(tab)
+    engine = store.open_store(workspace)
+    store.release(engine, DATASET, tab.tab_id)  # as if the lease had expired
+    other = Tab(workspace, monkeypatch, reviewer="bo")
+    other.decide("keep", item=item)
+    answer = tab.decide("pick", "owl", item=item)
+    assert len(answer["acks"]) == 1
+    assert store.read_item(engine, DATASET, item).state == "disagreement"
+
+
+def test_a_new_class_needs_an_explicit_confirmation(tab: Tab, workspace: Path) -> None:
+    item = sample_item(tab)
+    ((_, text),) = tab.decide("pick", "yak", item=item)["rejected"]
+    assert "no label 'yak'" in text
+    tab.decide("pick", "yak", item=item, new_label=True)
+    assert rows(workspace)["labels"].tolist() == ['["yak"]']
+    tab.decide("pick", "yak", item=sample_item(tab))
+    assert len(rows(workspace)) == 2
+
+
+def test_a_refused_action_is_answered_and_the_next_ones_are_recorded(tab: Tab, workspace: Path) -> None:
+    bad, good = decision("pick", sample_item(tab)), decision("keep", sample_item(tab))
+    answer = tab.say(bad, good)
+    assert [pair[0] for pair in answer["rejected"]] == [bad["action_id"]]
+    assert answer["acks"] == [good["action_id"]]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        [],
+        "x" * 10_000,
+        {"tab": "../../etc"},
+        {"tab": "0" * 32, "actions": [{"action_id": 7}]},
+        {"tab": "0" * 32, "actions": [{"action_id": "' OR 1=1 --"}]},
+    ],
+)
+def test_a_message_that_is_none_of_ours_is_refused(tab: Tab, workspace: Path, message: Any) -> None:
+    tab.send(message)
+    assert "reload the page" in tab.data["error"]
+    assert rows(workspace).empty
+
+
+@pytest.mark.parametrize("item", ["s" + "9" * 16, "../../secret.png", "x" * 10_000, "'; drop table items; --", ""])
+def test_an_item_that_is_not_in_the_queue_cannot_be_decided(tab: Tab, workspace: Path, item: str) -> None:
+    answer = tab.say(decision("keep", item))
+    assert len(answer["rejected"]) == 1
+    assert rows(workspace).empty
+
+
+def test_a_name_that_is_too_long_or_empty_is_refused(tab: Tab, workspace: Path) -> None:
+    answer = tab.say(decision("keep", sample_item(tab)), reviewer="x" * 150)
+    assert "100" in answer["rejected"][0][1]
+    assert rows(workspace).empty
+
+
+def test_a_locked_database_is_said_and_nothing_is_lost(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "BUSY_SECONDS", 0.1)
+    tab = Tab(workspace, monkeypatch)
+    item = sample_item(tab)
+    press = decision("keep", item)
+    other = sqlite3.connect(store.store_path(workspace), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    answer = tab.say(press)
+    assert "is locked" in answer["error"]
+    assert press["action_id"] not in answer["acks"]
+    other.execute("ROLLBACK")
+    assert tab.say(press)["acks"] == [press["action_id"]]
+    assert len(rows(workspace)) == 1
+
+
+def test_pictures_of_a_source_that_is_gone_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make_workspace(tmp_path / "workspace", pictures=False)
+    tab = Tab(workspace, monkeypatch)
+    assert tab.card(sample_item(tab))["picture"].startswith("data:image/")
+
+
+def test_without_a_run_the_page_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tab = Tab(tmp_path, monkeypatch)
+    assert "curate score" in "".join(element.value for element in tab.app.markdown)
+
+
+def test_when_all_is_done_the_page_says_so(tab: Tab) -> None:
+    for _ in range(40):
+        if not tab.data["queue"]:
+            break
+        tab.say(*(decision("keep", item) for item in tab.data["queue"]))
+    assert tab.data["queue"] == []
+    assert tab.data["empty"][0] == "All done here."
+    assert tab.data["done"] >= 28
+
+
+def test_filters_choose_what_is_handed_out(tab: Tab) -> None:
+    tab.app.selectbox(key="filter-label").set_value("owl").run()
+    answer = tab.say()
+    assert {card["given"] for card in answer["cards"] if card["kind"] == "sample"} == {"owl"}
+    tab.app.selectbox(key="filter-label").set_value("").run()
+    tab.app.text_input(key="filter-text").set_value("p029%_").run()
+    assert tab.say()["queue"] == []
+    tab.app.text_input(key="filter-text").set_value("p029").run()
+    assert tab.say()["queue"] == [IDS[29]]
+
+
+def test_a_link_to_an_item_opens_it(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tab = Tab(workspace, monkeypatch, item=IDS[20])
+    assert tab.data["queue"][0] == IDS[20]
+
+
+@pytest.mark.parametrize("item", ["s" + "9" * 16, "<script>alert(1)</script>", "x" * 10_000])
+def test_a_link_to_nothing_says_so_and_goes_on(workspace: Path, monkeypatch: pytest.MonkeyPatch, item: str) -> None:
+    tab = Tab(workspace, monkeypatch, item=item)
+    assert "leads to no item" in tab.data["notice"]
+    assert len(tab.data["queue"]) == 6
+
+
+def test_a_link_to_an_item_that_somebody_holds_says_so(
+    tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Tab(workspace, monkeypatch, reviewer="bo", item=tab.data["queue"][0])
+    assert "open in another tab" in other.data["notice"]
+    assert tab.data["queue"][0] not in other.data["queue"]
+
+
+def test_a_second_opinion_is_blind(tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.set_policy(store.open_store(workspace), DATASET, second_opinion=1.0, hide_suggestion=1.0)
+    item = sample_item(tab)
+    tab.decide("pick", "fox", item=item)
+    other = Tab(workspace, monkeypatch, reviewer="bo", item=item)
+    card = other.card(item)
+    assert card["state"] == "second"
+    assert (card["choices"], card["why"], card["show_suggestion"]) == ([], [], False)
+    assert "fox" not in json.dumps({**card, "neighbours": []})
