@@ -27,6 +27,8 @@ from curation.verification import EVIDENCE, PAIR_COLUMNS, Study, background_deta
 VERSION = 1  # of the rules here and in `verification`; part of the cache key
 ALL_PAIRS = 16  # copies; a larger group of exact copies is given as pairs with its first picture only
 
+THREADED_PICTURES = 4096
+
 _BLOCK = 2048  # candidate pairs that are verified at a time
 
 
@@ -120,20 +122,23 @@ def _exact_pairs(groups: Iterable[np.ndarray]) -> pd.DataFrame:
 
 def _near_pairs(study: Study, progress: Progress) -> tuple[Study, pd.DataFrame]:
     """Verified near duplicates, each pair once; and the study, with what its background asks for."""
-    count, threads = len(study.rows), usable_cores()
+    count = len(study.rows)
     if count < 2:
         return study, _exact_pairs([])
-    with ThreadPoolExecutor(threads) as pool:
-        background = pool.submit(background_detail, study.grey, study.base)
-        with progress.stage("Finding duplicates", fingerprints.count_blocks(count, threads), "blocks") as advance:
-            candidates = fingerprints.find_candidates(study.grey, study.base, advance, threads)
-        study = replace(study, needed=background.result())
-        found = [_exact_pairs([])]
-        with progress.stage("Verifying duplicates", len(candidates.a), "pairs") as advance:
-            for start in range(0, len(candidates.a), _BLOCK):
-                places = np.arange(start, min(start + _BLOCK, len(candidates.a)))
-                found.append(verify(study, candidates.take(places), pool))
-                advance(len(places))
+    # In a small set the threads would spend their time waiting for the interpreter.
+    threads = usable_cores() if count >= THREADED_PICTURES else 1
+    with progress.stage("Finding duplicates", fingerprints.count_blocks(count), "blocks") as advance:
+        candidates = fingerprints.find_candidates(study.grey, study.base, advance, threads)
+    study = replace(study, needed=background_detail(study.grey, study.base))
+    blocks = [np.arange(start, min(start + _BLOCK, len(candidates.a))) for start in range(0, len(candidates.a), _BLOCK)]
+    found = [_exact_pairs([])]
+    with (
+        progress.stage("Verifying duplicates", len(candidates.a), "pairs") as advance,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for places, table in zip(blocks, pool.map(lambda b: verify(study, candidates.take(b)), blocks), strict=True):
+            found.append(table)
+            advance(len(places))
     pairs = pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True)
     return study, pairs.sort_values(["a", "b"], ignore_index=True)
 

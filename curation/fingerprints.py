@@ -64,8 +64,10 @@ def interpolation(low: np.ndarray, high: np.ndarray, size: int) -> tuple[np.ndar
     centre = (np.arange(size, dtype=np.float32) + 0.5) / size
     place = (low[:, None] + centre * (high - low)[:, None]) * size - 0.5
     inside = (place > -1) & (place < size)
-    distance = np.abs(np.clip(place, 0, size - 1)[:, :, None] - np.arange(size, dtype=np.float32))
-    return np.maximum(0, 1 - distance).astype(np.float32), inside.astype(np.float32)
+    weight = np.clip(place, 0, size - 1)[:, :, None] - np.arange(size, dtype=np.float32)
+    np.abs(weight, out=weight)
+    np.maximum(np.subtract(1, weight, out=weight), 0, out=weight)
+    return weight, inside.astype(np.float32)
 
 
 def coefficients(grey: np.ndarray, window: np.ndarray = WINDOWS[0]) -> np.ndarray:
@@ -121,12 +123,12 @@ def find_candidates(grey: np.ndarray, base: np.ndarray, advance: Advance, thread
     """Candidate pairs among (n, 64, 64) luma pictures, each pair once, from the side and window where it is nearest.
 
     `base` are the pictures' `coefficients`. Exact within RADIUS but for the limits SEARCHED and NEAREST per picture.
-    Time grows with n squared, memory with n. `advance` is called with 1 for each of `count_blocks(n, threads)` blocks.
+    Time grows with n squared, memory with n. `advance` is called with 1 for each of `count_blocks(n)` blocks.
     """
-    search = _Search(grey, base, WINDOWS if len(grey) <= WINDOW_LIMIT else WINDOWS[:1], _block_rows(len(grey), threads))
+    search = _Search(grey, base, WINDOWS if len(grey) <= WINDOW_LIMIT else WINDOWS[:1])
     found = [_merged([])]
     with ThreadPoolExecutor(threads) as pool:
-        for block in pool.map(search.block, range(0, len(grey), search.rows)):
+        for block in pool.map(search.block, range(0, len(grey), _ROWS)):
             found.append(block)
             if sum(len(candidates.a) for candidates in found[1:]) > _MERGED_AT:
                 found = [_merged(found)]
@@ -134,14 +136,9 @@ def find_candidates(grey: np.ndarray, base: np.ndarray, advance: Advance, thread
     return _merged(found)
 
 
-def count_blocks(count: int, threads: int) -> int:
+def count_blocks(count: int) -> int:
     """How many times `find_candidates` advances for `count` pictures."""
-    return -(-count // _block_rows(count, threads))
-
-
-def _block_rows(count: int, threads: int) -> int:
-    """Questions at a time: a few blocks for each thread, so that none waits long for the last."""
-    return int(np.clip(-(-count // (4 * threads)), 64, _ROWS))
+    return -(-count // _ROWS)
 
 
 def _merged(found: list[Candidates]) -> Candidates:
@@ -157,7 +154,7 @@ def _merged(found: list[Candidates]) -> Candidates:
     return every.take(order[first])
 
 
-def _principal_axes(vectors: np.ndarray, count: int = 32) -> np.ndarray:
+def _principal_axes(vectors: np.ndarray, count: int = 40) -> np.ndarray:
     """(64, count) orthonormal axes along which the vectors differ most; distances along them are a lower bound."""
     sample = vectors[:: max(1, len(vectors) // 20_000)]
     _, axes = np.linalg.eigh(np.cov(sample.T) if len(sample) > 1 else np.eye(vectors.shape[1]))
@@ -165,10 +162,10 @@ def _principal_axes(vectors: np.ndarray, count: int = 32) -> np.ndarray:
 
 
 class _Search:
-    """Questions of some windows of pictures against all pictures, a block of `rows` pictures at a time."""
+    """Questions of some windows of pictures against all pictures, a block of pictures at a time."""
 
-    def __init__(self, grey: np.ndarray, base: np.ndarray, windows: np.ndarray, rows: int) -> None:
-        self.grey, self.base, self.windows, self.rows = grey, base, windows, rows
+    def __init__(self, grey: np.ndarray, base: np.ndarray, windows: np.ndarray) -> None:
+        self.grey, self.base, self.windows = grey, base, windows
         self.vectors = invariants(base)
         self.axes = _principal_axes(self.vectors)
         # One product gives squared distances: |q|^2 + |v|^2 - 2 qv, with the norms as two further columns.
@@ -177,8 +174,8 @@ class _Search:
         self.right = np.ascontiguousarray(np.concatenate([short, norm, np.ones_like(norm)], axis=1).T)
 
     def block(self, first: int) -> Candidates:
-        """Candidates that the pictures first..first + rows ask for."""
-        asking = window_coefficients(self.grey[first : first + self.rows], self.windows)
+        """Candidates that the pictures first..first + _ROWS ask for."""
+        asking = window_coefficients(self.grey[first : first + _ROWS], self.windows)
         found = []
         for window, fingerprints in enumerate(asking):
             a, b = self.near_pairs(first, invariants(fingerprints))

@@ -13,7 +13,6 @@ Desolneux, Moisan & Morel (2008), From Gestalt theory to image analysis: detecti
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +37,6 @@ BACKGROUND_PICTURES, BACKGROUND_RANKS, BACKGROUND_SPREADS = 256, (10, 20), 6.0
 
 EVIDENCE = ("correlation", "detail16", "detail32", "detail64", "overlap")
 PAIR_COLUMNS = {"a": "int64", "b": "int64", "kind": "str", "transform": "str", "distance": "float64"}
-
-_BLOCK = 32  # pairs that are compared at a time
 
 
 @dataclass(frozen=True)
@@ -107,23 +104,15 @@ def _compare(
     window: np.ndarray,
     least_detail16: float = -1.0,
     finest: int = 64,
-    pool: Executor | None = None,
 ) -> Likeness:
     """Likeness of pictures `a`, put in position `transform`, with `b`; `window` numbers where the fit starts."""
-
-    def compare_block(start: int) -> Likeness:
-        here = slice(start, start + _BLOCK)
-        turned = np.empty((len(a[here]), *grey.shape[1:]), np.uint8)
-        edges = np.empty((len(a[here]), 4), np.float32)
-        for t in range(len(TRANSFORMS)):
-            chosen = transform[here] == t
-            turned[chosen] = fingerprints.turn(grey[a[here][chosen]], t)
-            edges[chosen] = _turned_window(WINDOWS[window[here][chosen]], t)
-        return compare(turned, grey[b[here]], edges, least_detail16, finest)
-
-    starts = range(0, max(1, len(a)), _BLOCK)
-    parts = list(pool.map(compare_block, starts) if pool else map(compare_block, starts))
-    return Likeness(*(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True)))
+    turned = np.empty((len(a), *grey.shape[1:]), np.uint8)
+    edges = np.empty((len(a), 4), np.float32)
+    for t in range(len(TRANSFORMS)):
+        here = transform == t
+        turned[here] = fingerprints.turn(grey[a[here]], t)
+        edges[here] = _turned_window(WINDOWS[window[here]], t)
+    return compare(turned, grey[b], edges, least_detail16, finest)
 
 
 def _turned_window(window: np.ndarray, transform: int) -> np.ndarray:
@@ -139,14 +128,14 @@ def _turned_window(window: np.ndarray, transform: int) -> np.ndarray:
     return np.stack([top, bottom, left, right], axis=1)
 
 
-def verify(study: Study, candidates: Candidates, pool: Executor | None = None) -> pd.DataFrame:
+def verify(study: Study, candidates: Candidates) -> pd.DataFrame:
     """The candidates (numbers into `study.rows`) that are near duplicates, as a `pair_table`."""
     pixels, rows = study.pixels, study.rows
     a, b, transform = candidates.a, candidates.b, candidates.transform
     # The mean of two z has to reach `needed`: where the first is so low that no second can make up for it, stop there.
     within_reach = float(np.tanh(2 * study.needed - np.arctanh(MAX_DETAIL))) if np.isfinite(study.needed) else -1.0
     least_detail16 = max(MIN_DETAIL16, within_reach)
-    likeness = _compare(study.grey, a, b, transform, candidates.window, least_detail16 - 1e-3, pool=pool)
+    likeness = _compare(study.grey, a, b, transform, candidates.window, least_detail16 - 1e-3)
     samples = pixels.samples
     side = np.minimum(samples["width_px"].to_numpy(), samples["height_px"].to_numpy())[rows]
     fine = (np.minimum(side[a], side[b]) >= FINE_PX) & (likeness.strength64 >= FINE_LEVELS)

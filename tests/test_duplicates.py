@@ -265,7 +265,7 @@ def test_the_search_misses_nothing_within_its_radius() -> None:
     distance = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     want = {(a, b) for a, b in zip(*np.nonzero(distance < fingerprints.RADIUS - 1e-4), strict=True) if a != b}
     base = fingerprints.coefficients(grey)
-    a, b = fingerprints._Search(grey, base, fingerprints.WINDOWS[:1], 512).near_pairs(0, vectors)
+    a, b = fingerprints._Search(grey, base, fingerprints.WINDOWS[:1]).near_pairs(0, vectors)
     found = set(zip(a.tolist(), b.tolist(), strict=True))
     assert len(want) >= 120
     counts = pd.Series([a for a, _ in want]).value_counts()
