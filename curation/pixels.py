@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,11 @@ class Pixels:
     def chroma(self, rows: np.ndarray) -> np.ndarray:
         """(n, 2, 16, 16) uint8, Cb and Cr around 128."""
         return self._take("chroma", rows)
+
+    def keep(self, rows: np.ndarray, said: pd.DataFrame) -> Pixels:
+        """Only the samples `rows`, with what a manifest says of them (columns of `samples`, in the order of `rows`)."""
+        samples = self.samples.take(rows).reset_index(drop=True)
+        return replace(self, samples=samples.assign(**said), row_of=self.row_of[rows])
 
     def _take(self, name: str, rows: np.ndarray) -> np.ndarray:
         places = self.row_of[np.asarray(rows, dtype=np.int64)]

@@ -1,6 +1,6 @@
 """MAIN PATH, read this first: from a labelled image data set to ranked, explained label issues, one call per arrow.
 
-source --load--> records --decode--> pixels --ensure_first--> manifest version
+source --load--> records --decode--> pixels --ensure_version--> manifest version
 --find_duplicates--> clusters --assign_folds--> folds --out_of_fold--> pred_probs, embeddings, training margins
 --nearest--> neighbours --find_issues--> issues --finish--> run folder
 """
@@ -34,7 +34,7 @@ from curation.pixels import Pixels, decode, peek_size
 from curation.plan import Plan, choose_plan
 from curation.progress import SILENT, Progress
 from curation.records import Records
-from curation.reimport import Ensured, ensure_first
+from curation.reimport import Ensured, ensure_version
 from curation.run_key import code_version, make_run_id, package_versions, run_key
 from curation.statistics import statistics_from_probs
 
@@ -70,7 +70,8 @@ def score(
     """Find probably wrong labels, duplicates, leaks, outliers and broken files in a labelled image data set.
 
     The same source and settings again give the finished run back; a killed run goes on where it was. The first import
-    of a source also writes manifest version v0001.
+    of a source also writes manifest version v0001, and a source that has changed the next one; labels are those of the
+    newest version, so that what reviewers corrected is not found again.
 
     Parameters
     ----------
@@ -94,15 +95,17 @@ def score(
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
     with clock.stage("manifest"):
         name = settings.name or _default_name(source)
-        version = ensure_first(
+        version = ensure_version(
             pixels.samples[list(records.samples)],
             records.annotations,
             manifest_folder(workspace, name),
             author="curate score",
             message=f"First import of {name}",
             source={"format": records.source_format, **records.settings},
+            dataset=name,
+            cache=workspace / ".curate" / "cache",
         )
-        pixels = replace(pixels, samples=pixels.samples.assign(sample_id=version.samples["sample_id"]))
+        pixels = pixels.keep(version.kept, version.samples[["sample_id", "split", "group"]])
     decides = {**plan.as_settings(), "folds": settings.folds, "seed": settings.seed}
     run_id = make_run_id(name, run_key(version.samples, version.annotations, decides))
     done = runs.find_run(workspace, run_id)

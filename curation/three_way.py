@@ -50,6 +50,9 @@ def three_way(
     before, mine, other = (samples_of(rows, ids) for rows in (base, ours, theirs))
     conflicts: list[dict[str, Any]] = []
     merged = {name: _merge(name, (before.get(name), mine.get(name), other.get(name)), conflicts) for name in ids}
+    for line in conflicts:
+        sample = merged[line["sample_id"]]
+        line["path"] = sample.columns["path"] if sample is not None else line["path"]
     changed = {name: sample for name, sample in merged.items() if sample != mine.get(name)}
     return replace_samples(ours, changed), in_order(conflicts)
 

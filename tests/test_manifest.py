@@ -31,7 +31,7 @@ from curation.manifest import (
 )
 from curation.manifest_files import read_header, versions
 from curation.records import Records
-from curation.reimport import ensure_first
+from curation.reimport import ensure_version
 
 PICTURES = {"cat/1.png": "cat", "cat/2.png": "cat", "dog/1.png": "dog", "dog/2.png": ""}
 WHO: dict[str, Any] = {"author": "Ann", "message": "first import"}
@@ -51,7 +51,7 @@ def write(records: Records, folder: Path) -> str:
 
 
 def ensure(records: Records, folder: Path) -> Any:
-    return ensure_first(records.samples, records.annotations, folder, **WHO)
+    return ensure_version(records.samples, records.annotations, folder, **WHO)
 
 
 @pytest.fixture(autouse=True)
@@ -290,28 +290,6 @@ def test_other_measurements_are_no_change(tmp_path: Path) -> None:
     ensure(records, tmp_path)
     records.samples["format"] = "PNG"
     assert not ensure(records, tmp_path).changed
-
-
-def test_a_changed_source_is_described_and_its_samples_keep_their_ids(tmp_path: Path) -> None:
-    before = make_records()
-    ensure(before, tmp_path)
-    ids = dict(zip(before.samples["path"], before.samples["sample_id"], strict=True))
-    after = make_records(
-        {"cat/1.png": "dog", "cat/renamed.png": "cat", "dog/2.png": "", "new.png": "eel"},
-        {"cat/renamed.png": "cat/2.png", "dog/2.png": "retouched"},
-    )
-    found = ensure(after, tmp_path)
-    assert found.changed
-    assert found.version == "v0001"
-    words = "1 pictures added, 1 removed, 1 renamed, 1 edited in place, 1 with another label"
-    assert words in found.notes[0]
-    now = dict(zip(found.samples["path"], found.samples["sample_id"], strict=True))
-    assert now["cat/1.png"] == ids["cat/1.png"]
-    assert now["cat/renamed.png"] == ids["cat/2.png"]
-    assert now["dog/2.png"] == ids["dog/2.png"]
-    assert now["new.png"] not in ids.values()
-    assert set(found.annotations["sample_id"]) <= set(found.samples["sample_id"])
-    assert list(found.samples["path"]) == list(after.samples["path"])
 
 
 def test_another_data_set_of_the_same_name_is_refused(tmp_path: Path) -> None:
