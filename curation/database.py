@@ -71,7 +71,7 @@ def open_store(target: Path | str, busy_seconds: float = BUSY_SECONDS) -> Engine
 def _by_url(text: str, busy_seconds: float) -> Engine:
     try:
         url = sa.make_url(text)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise SettingsError("The store's URL cannot be read; it looks like postgresql://user@host/database.") from error
     if url.get_backend_name() == "sqlite":
         if not url.database or url.database == ":memory:":
@@ -242,7 +242,9 @@ def _read_store_id(connection: Connection) -> str:
 
 def place(engine: Engine) -> str:
     """What to call the store in a message: its file, or its URL without the password."""
-    return engine.url.database or "" if engine.dialect.name == "sqlite" else repr(engine.url)
+    return (
+        engine.url.database or "" if engine.dialect.name == "sqlite" else repr(engine.url.set(drivername="postgresql"))
+    )
 
 
 # --- transactions ----------------------------------------------------------------------------------------------------
@@ -351,13 +353,17 @@ def _explained(engine: Engine, error: sa.exc.DBAPIError) -> CurationError:
         return _RetryError(f"{where} is very busy ({said}); try again.", disconnected=False)
     if error.connection_invalidated or state.startswith(("08", "57P")):
         return _RetryError(f"{where} lost the connection ({said}); try again.", disconnected=True)
+    if engine.dialect.name == "postgresql" and isinstance(error, sa.exc.OperationalError) and not state:
+        return _RetryError(f"{where} cannot be reached ({said}).", disconnected=True)
+    if state == "42501":
+        return WorkspaceError(f"{where} may not be written by this account ({said}).")
     if "locked" in said or state in _LOCKED:
         return WorkspaceError(f"{where} is locked by another process; nothing was changed. Try again in a moment.")
     if "unable to open database file" in said:
         return WorkspaceError(f"{where} cannot be opened: it was deleted or moved, or may not be read.")
     if "malformed" in said or "not a database" in said or "encrypted" in said:
         return WorkspaceError(f"{where} is damaged, or is no SQLite database; restore it from a backup.")
-    if "readonly" in said or "read-only" in said:
+    if "readonly" in said or "read-only" in said or "during recovery" in said:
         return WorkspaceError(f"{where} cannot be written: it is read-only, or was replaced while in use.")
     if "full" in said or state == "53100":
         return WorkspaceError(f"{where} cannot be written: the disk is full. Free some space and try again.")

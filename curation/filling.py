@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from curation.database import take_turns, write
+from curation.decisions import LONGEST_DATASET, check_name
 from curation.policy import policy_of, write_policy
 from curation.progress import SILENT, Advance, Progress
 from curation.schema import GONE, encode_text, facets, items, label_key, text_key
@@ -69,8 +70,10 @@ def fill(
 
     Raises
     ------
+    SettingsError : a name of the data set that cannot be.
     WorkspaceError : the store cannot be written.
     """
+    check_name("The name of the data set", dataset, LONGEST_DATASET)
     assert set(COLUMNS) <= set(items.columns), sorted(set(COLUMNS) - set(items.columns))
     assert items["item_id"].is_unique
 
