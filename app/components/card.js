@@ -97,7 +97,7 @@ class Desk extends Page {
   }
 
   // name: one of curation.actions.ACTIONS; labels and sample_id: what goes with it
-  decide(name, labels = [], sample_id = "") {
+  decide(name, labels = [], sample_id = "", isNew = false) {
     const card = this.card;
     if (!card || !this.reviewer) return;
     const action = {
@@ -107,6 +107,7 @@ class Desk extends Page {
       name,
       labels,
       sample_id,
+      new_label: isNew,
       seconds: Math.min(3600, (performance.now() - this.shownAt) / 1000),
       shown: card.show_suggestion,
       comment: this.comment,
@@ -122,9 +123,10 @@ class Desk extends Page {
     this.link.push(action);
   }
 
-  relabel(label) {
+  relabel(label, isNew = false) {
+    if (isNew) this.labels.push(...searchable([[label, label]]));
     if (label === this.card.given) this.decide("keep");
-    else this.decide("pick", [label]);
+    else this.decide("pick", [label], "", isNew);
   }
 
   undo() {
@@ -216,19 +218,19 @@ class Desk extends Page {
   }
 
   pickOther() {
-    this.layer((closed) => openPicker(this.layers, { title: "The right class", entries: this.labels, first: this.offered(), done: ([label]) => this.relabel(label), closed }));
+    this.layer((closed) => openPicker(this.layers, { title: "The right class", entries: this.labels, first: this.offered(), done: ([label], isNew) => this.relabel(label, isNew), closed }));
   }
 
   pickSeveral() {
     const card = this.card;
     const given = card.given ? [[card.given, card.given_shown]] : [];
     const marked = [...given, ...this.offered().slice(0, 1)];
-    this.layer((closed) => openPicker(this.layers, { title: "Several classes are right", entries: this.labels, first: [...given, ...this.offered()], several: true, marked, done: (labels) => this.decide("ambiguous", labels), closed }));
+    this.layer((closed) => openPicker(this.layers, { title: "Several classes are right", entries: this.labels, first: [...given, ...this.offered()], several: true, marked, done: (labels, isNew) => this.decide("ambiguous", labels, "", isNew), closed }));
   }
 
   pickForAll() {
     const carried = [...new Map(this.card.members.filter((m) => m.label).map((m) => [m.label, m.shown]))];
-    this.layer((closed) => openPicker(this.layers, { title: "The right class of all copies", entries: this.labels, first: carried, done: ([label]) => this.decide("settle_label", [label]), closed }));
+    this.layer((closed) => openPicker(this.layers, { title: "The right class of all copies", entries: this.labels, first: carried, done: ([label], isNew) => this.decide("settle_label", [label], "", isNew), closed }));
   }
 
   openZoom(member) {

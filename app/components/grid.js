@@ -57,7 +57,7 @@ class Grid extends Page {
 
   // --- deciding
 
-  decide(name, labels = []) {
+  decide(name, labels = [], isNew = false) {
     const chosen = this.cells.filter((cell) => !this.excepted.has(cell.id));
     if (!chosen.length || !this.reviewer) return;
     const action = {
@@ -66,6 +66,7 @@ class Grid extends Page {
       items: chosen.map((cell) => cell.id),
       name,
       labels,
+      new_label: isNew,
       seconds: Math.min(3600, (performance.now() - this.shownAt) / 1000),
       shown: true,
       comment: this.comment,
@@ -116,7 +117,7 @@ class Grid extends Page {
 
   pick() {
     const first = this.current?.suggestion ? [[this.current.suggestion, this.current.suggestion_shown]] : [];
-    this.layer((closed) => openPicker(this.layers, { title: "The right class of all that are not marked", entries: this.labels, first, done: ([label]) => this.decide("pick", [label]), closed }));
+    this.layer((closed) => openPicker(this.layers, { title: "The right class of all that are not marked", entries: this.labels, first, done: ([label], isNew) => this.decide("pick", [label], isNew), closed }));
   }
 
   get current() {

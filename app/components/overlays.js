@@ -11,7 +11,7 @@ function overlay(root, name, ...children) {
 
 // Choose one class, or several, by typing a part of its name.
 //   several: whether Enter marks one after the other; marked: those that are marked at the beginning
-//   done(labels): called with the chosen ones; closed(): called whatever happens
+//   done(labels, isNew): called with the chosen ones, and whether one of them is a class that was not there before
 function openPicker(root, { title, entries, first = [], several = false, marked = [], allowNew = true, done, closed }) {
   const chosen = new Map(marked.map(([label, shown]) => [label, shown]));
   const input = el("input", { type: "text", placeholder: "Type a part of the name", "aria-label": title, spellcheck: "false", autocomplete: "off", maxlength: "1000" });
@@ -21,6 +21,7 @@ function openPicker(root, { title, entries, first = [], several = false, marked 
   let found = [];
   let at = 0;
   let confirming = "";
+  let isNew = false;
 
   const offered = searchable(first);
   const known = new Set(first.map(([label]) => label));
@@ -59,7 +60,7 @@ function openPicker(root, { title, entries, first = [], several = false, marked 
   function take(entry) {
     if (several) return toggle(entry[0], entry[1]);
     close();
-    done([entry[0]]);
+    done([entry[0]], isNew);
   }
 
   function enter() {
@@ -68,10 +69,13 @@ function openPicker(root, { title, entries, first = [], several = false, marked 
       if (chosen.size < 2) hint.textContent = "Mark two or more: several labels are right.";
       else {
         close();
-        done([...chosen.keys()]);
+        done([...chosen.keys()], isNew);
       }
     } else if (found[at]) take(found[at]);
-    else if (text && allowNew && confirming === text) take([text, text]);
+    else if (text && allowNew && confirming === text) {
+      isNew = true;
+      take([text, text]);
+    }
     else if (text && allowNew) {
       confirming = text;
       draw();
