@@ -188,11 +188,10 @@ def _find_evidence(
     inputs, readable = _bare_inputs(pixels, version, duplicates)
     assert inputs.cluster is not None
     groups = combine_groups(inputs.cluster, inputs.samples["group"].to_numpy(object))
-    labelled = inputs.labels >= 0
-    n_classes, n_folds = len(inputs.class_names), min(settings.folds, len(np.unique(groups[labelled])))
-    if n_classes < 2 or n_folds < 2 or labelled.sum() < MIN_LABELLED:
-        why = "there is one class only" if n_classes == 1 else "there are too few labelled pictures"
-        return inputs, [f"No model was trained: {why if n_classes else 'there are no labels'}."]
+    n_classes, n_folds = len(inputs.class_names), min(settings.folds, len(np.unique(groups[inputs.labels >= 0])))
+    reason = _why_untrainable(inputs.labels, groups)
+    if reason:
+        return inputs, [f"No model was trained: {reason}."]
     fold = assign_folds(inputs.labels, groups, n_folds, settings.seed)
     from curation.crossval import out_of_fold  # torch, not needed when the run is there already
 
@@ -214,7 +213,25 @@ def _find_evidence(
         inputs, fold=fold, statistics=statistics, embeddings=judged.embeddings, pred_probs=judged.pred_probs,
         neighbours=neighbours, neighbour_distances=distances, blind_neighbours=plan.mode == "probe",
     )  # fmt: skip
+    inputs = replace(inputs, extra={"accuracy": accuracy(inputs, groups, judged.ungrouped_choice)})
     return inputs, _fold_notes(inputs, n_folds, settings.folds)
+
+
+def _why_untrainable(labels: np.ndarray, groups: np.ndarray) -> str:
+    """Why no model could judge a single label (N,) of pictures in `groups` (N,), "" where one can."""
+    known = np.flatnonzero(labels >= 0)
+    pairs = pd.DataFrame({"label": labels[known], "group": groups[known]}).drop_duplicates()
+    if not len(known):
+        return "there are no labels"
+    if pairs["label"].nunique() == 1:
+        return "there is one class only"
+    if len(known) < MIN_LABELLED:
+        return f"there are too few labelled pictures ({len(known)}; {MIN_LABELLED} are the least)"
+    if pairs["group"].nunique() == 1:
+        return "all labelled pictures are copies of each other, or in one group"
+    if not pairs["label"].duplicated().any():
+        return "no class has two pictures that are independent of each other"
+    return ""
 
 
 def _bare_inputs(pixels: Pixels, version: Ensured, duplicates: Duplicates) -> tuple[Inputs, np.ndarray]:

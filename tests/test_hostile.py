@@ -1,0 +1,149 @@
+"""Hostile inputs and faults on the whole way from a source to a run: every other sample unaffected, nothing lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from curation import runs
+from curation.errors import SourceError
+from curation.progress import Advance, Progress
+from curation.score import ScoreSettings, score
+
+QUICK = ScoreSettings(mode="compact", epochs=1, size_px=16, flip=False, device="cpu", folds=2)
+
+
+def picture(seed: int) -> Image.Image:
+    """Like no other: chequered noise of 24 px."""
+    cells = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(cells.repeat(4, axis=0).repeat(4, axis=1))
+
+
+def make_set(root: Path, count: int = 8, classes: str = "ab") -> Path:
+    for k, label in enumerate(classes):
+        (root / label).mkdir(parents=True)
+        for number in range(count):
+            picture(1000 * k + number).save(root / label / f"{number}.png")
+    return root
+
+
+class Meanwhile(Progress):
+    """Does something to the source the first time that a stage begins."""
+
+    def __init__(self, stage: str, deed: Callable[[], object]) -> None:
+        self._stage, self._deed = stage, deed
+        self.done = False
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str = "images") -> Iterator[Advance]:
+        if name == self._stage and not self.done:
+            self.done = True
+            self._deed()
+        yield lambda count: None
+
+
+def by_path(run: runs.Run) -> pd.DataFrame:
+    return run.samples().set_index("path")
+
+
+# --- the source changes while it is scored
+
+
+def test_pictures_that_change_between_listing_and_decoding_are_taken_as_they_are_then(tmp_path: Path) -> None:
+    source = make_set(tmp_path / "set")
+
+    def change() -> None:
+        (source / "a" / "0.png").unlink()
+        (source / "a" / "1.png").write_bytes(b"")
+        picture(77).save(source / "a" / "2.png")
+        picture(78).save(source / "a" / "new.png")
+        (source / "b" / "0.png").rename(source / "b" / "renamed.png")
+        (source / "a" / "3.png").unlink()
+        (source / "a" / "3.png").mkdir()
+        (source / "a" / "4.png").unlink()
+        os.mkfifo(source / "a" / "4.png")
+        (source / "a" / "5.png").unlink()
+        (source / "a" / "5.png").symlink_to("/etc/passwd")
+
+    progress = Meanwhile("Decoding", change)
+    run = score(source, QUICK, tmp_path / "ws", progress=progress)
+    assert progress.done
+    samples = by_path(run)
+    assert len(samples) == 16
+    lost = samples[samples["status"] == "unreadable"]["reason"]
+    assert sorted(lost.index) == ["a/0.png", "a/1.png", "a/3.png", "a/4.png", "a/5.png", "b/0.png"]
+    assert all(lost)
+    assert set(run.issues().query("issue == 'unreadable'")["given_label"]) == {"a", "b"}
+
+    for name in ("3.png", "4.png", "5.png"):
+        path = source / "a" / name
+        path.rmdir() if path.is_dir() else path.unlink()
+        picture(int(name[0])).save(path)
+    again = by_path(score(source, QUICK, tmp_path / "ws"))
+    fresh = by_path(score(source, QUICK, tmp_path / "other"))
+    assert again["status"].to_dict() == fresh["status"].to_dict()
+    assert again["pixel_hash"].to_dict() == fresh["pixel_hash"].to_dict()
+    assert {"a/new.png", "b/renamed.png"} <= set(again.index)
+
+
+@pytest.mark.parametrize("stage", ["Finding duplicates", "Training", "neighbours", "issues"])
+def test_pictures_that_change_after_decoding_change_nothing_in_this_run(tmp_path: Path, stage: str) -> None:
+    source = make_set(tmp_path / "set")
+    (source / "b" / "twin.png").write_bytes((source / "a" / "0.png").read_bytes())
+    expected = score(source, QUICK, tmp_path / "calm").issues()
+
+    def change() -> None:
+        (source / "a" / "0.png").unlink()
+        (source / "a" / "1.png").write_bytes(b"no picture")
+        picture(77).save(source / "a" / "2.png")
+        for path in (source / "b").iterdir():
+            path.unlink()
+
+    progress = Meanwhile(stage, change)
+    found = score(source, QUICK, tmp_path / "ws", progress=progress).issues()
+    assert progress.done
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_a_source_that_vanishes_while_it_is_scored_is_said(tmp_path: Path) -> None:
+    source = make_set(tmp_path / "set")
+    progress = Meanwhile("Decoding", lambda: source.rename(tmp_path / "elsewhere"))
+    with pytest.raises(SourceError, match="does not exist"):
+        score(source, QUICK, tmp_path / "ws", progress=progress)
+    assert not (tmp_path / "ws" / "data_manifest").exists()
+
+
+# --- classes and labels of extreme numbers
+
+
+def array_set(file: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+    np.savez(file, images=images, labels=labels)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("same_picture", "labels", "reason"),
+    [
+        (False, np.arange(40), "no class has two pictures that are independent"),
+        (True, np.arange(40), "copies of each other, or in one group"),
+        (False, np.zeros(40), "one class only"),
+        (False, np.arange(9) // 5, "too few labelled pictures (9; 10 are the least)"),
+    ],
+)
+def test_nothing_is_claimed_about_labels_that_no_model_could_judge(
+    tmp_path: Path, same_picture: bool, labels: np.ndarray, reason: str
+) -> None:
+    seeds = np.zeros(len(labels)) if same_picture else np.arange(len(labels))
+    images = np.stack([np.asarray(picture(int(seed))) for seed in seeds])
+    run = score(array_set(tmp_path / "set.npz", images, labels.astype(np.int64)), QUICK, tmp_path / "ws")
+    assert any(reason in note for note in run.info["notes"]), run.info["notes"]
+    assert run.info["health"]["label_health"] is None
+    assert not run.has_array("pred_probs")
+    assert "label_error" not in run.info["issues"]
