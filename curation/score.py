@@ -213,7 +213,6 @@ def _find_evidence(
         inputs, fold=fold, statistics=statistics, embeddings=judged.embeddings, pred_probs=judged.pred_probs,
         neighbours=neighbours, neighbour_distances=distances, blind_neighbours=plan.mode == "probe",
     )  # fmt: skip
-    inputs = replace(inputs, extra={"accuracy": accuracy(inputs, groups, judged.ungrouped_choice)})
     return inputs, _fold_notes(inputs, n_folds, settings.folds)
 
 
