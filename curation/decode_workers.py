@@ -16,8 +16,6 @@ import fcntl
 import itertools
 import json
 import os
-import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -27,11 +25,9 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
-
-from curation.chunks import Chunk, Job, Task, decode_chunk, decoder_tag
+from curation.chunks import Chunk, Job, Task, decode_chunk
+from curation.decode_helper import greeting, receive, receive_array, send, write_all
 from curation.decoding import BIG_PIXELS
 from curation.pixel_cache import INDEX_RECORD, row_record
 from curation.sources import split_member
@@ -41,16 +37,19 @@ HELPED_PICTURES = 512  # below this, helpers would have to go before they are up
 PICTURES_PER_HELPER = 128
 MAX_HELPERS = 31  # some 50 MB of memory each
 _PIPE_BYTES = 2**20
-_LENGTH = struct.Struct("<Q")
 
-# What a helper runs. Its path is ours, so site (-S), which takes longer than decoding ten pictures, is not needed.
+# What a helper runs. Its path is ours, so site (-S), which takes longer than decoding ten pictures, is not needed. What
+# any library prints must not get between the answers.
 _BOOTSTRAP = """
 import json, os, sys
+sink = os.fdopen(os.dup(1), "wb")
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 sys.path[:] = json.loads(sys.stdin.buffer.readline())
-from curation.decode_workers import serve
-serve(sys.stdin.buffer)
+from curation.decode_helper import serve
+serve(sys.stdin.buffer, sink)
 """
+_GONE = (OSError, EOFError, ValueError)  # what talking to a helper may raise
 
 
 def decode_chunks(task: Task, jobs: Sequence[Job], threads: int) -> Generator[Chunk, None, None]:
@@ -92,7 +91,7 @@ class _Crew:
         """Called once in each thread: the first decodes itself, so that nobody waits until the helpers are up."""
         self.mine.helper = None
         if 0 < next(self.numbers) <= self.helpers:
-            with suppress(OSError, EOFError, ValueError):
+            with suppress(*_GONE):
                 helper = _Helper()
                 self.started.append(helper)
                 if self.stopped:  # `stop` may not have seen this one
@@ -106,7 +105,7 @@ class _Crew:
             try:
                 chunk: Chunk = self.mine.helper.decode(jobs)
                 return [chunk, decode_chunk(self.task, chunk.left)] if chunk.left else [chunk]
-            except (OSError, EOFError, ValueError):
+            except _GONE:
                 if self.stopped:
                     raise
                 self.mine.helper.stop()
@@ -130,9 +129,11 @@ class _Crew:
 
 
 class _Helper:
-    """One process that decodes; whatever is asked of it raises OSError, EOFError or ValueError when it is gone."""
+    """One process that decodes; whatever is asked of it raises one of _GONE when it is no longer there."""
 
     def __init__(self) -> None:
+        if not sys.executable:  # Python inside of another program
+            raise OSError
         command = [sys.executable, "-S", "-W", "ignore", "-c", _BOOTSTRAP]
         self.process = subprocess.Popen(
             command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -147,87 +148,23 @@ class _Helper:
         """Say what is to be done, and wait until it is up and proves to be of our kind: code may have been updated."""
         self.size = task.size
         path = [*filter(None, map(str, sys.path)), os.fspath(Path(__file__).parents[1])]
-        _write(self.to, json.dumps(path).encode() + b"\n")
-        settings = {"root": os.fspath(task.root), "size": task.size, "racy_seconds": task.racy_seconds}
-        _send(self.to, settings | {"valid": len(task.valid)}, b"".join(task.valid))
-        if _receive(self.back) != _greeting():
+        write_all(self.to, json.dumps(path).encode() + b"\n")
+        settings = {"size": task.size, "racy_seconds": task.racy_seconds, "max_pixels": BIG_PIXELS}
+        send(self.to, settings | {"root": os.fspath(task.root), "valid": len(task.valid)}, b"".join(task.valid))
+        if receive(self.back) != greeting():
             raise ValueError("the helper is of another version")
 
     def decode(self, jobs: Sequence[Job]) -> Chunk:
-        _send(self.to, list(jobs))
-        answer = _receive(self.back)
+        send(self.to, list(jobs))
+        answer = receive(self.back)
+        rows = receive_array(self.back, row_record(self.size), answer["rows"])
+        records = receive_array(self.back, INDEX_RECORD, answer["records"])
         states = [(row, _bytes(content), _bytes(key), reason) for row, content, key, reason in answer["states"]]
-        rows = _receive_array(self.back, row_record(self.size), answer["rows"])
-        records = _receive_array(self.back, INDEX_RECORD, answer["records"])
         return Chunk(states, rows, records, [(row, path) for row, path in answer["left"]])
 
     def stop(self) -> None:
         self.process.kill()  # it keeps nothing that could be lost
         self.process.wait()
-
-
-def serve(source: IO[bytes]) -> None:
-    """The helper's side: decode what comes in, until the other side is gone."""
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, who then stops us
-    sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a C library prints must not get between the answers
-    settings = _receive(source)
-    valid = _exactly(source, 16 * settings.pop("valid"))
-    known = frozenset(bytes(valid[at : at + 16]) for at in range(0, len(valid), 16))
-    task = Task(Path(settings.pop("root")), valid=known, max_pixels=BIG_PIXELS, **settings)
-    _send(sink, _greeting())
-    with suppress(EOFError, BrokenPipeError):
-        while True:
-            chunk = decode_chunk(task, [(row, path) for row, path in _receive(source)])
-            states = [(row, _hex(content), _hex(key), reason) for row, content, key, reason in chunk.states]
-            head = {"states": states, "left": chunk.left, "rows": len(chunk.rows), "records": len(chunk.records)}
-            _send(sink, head, chunk.rows, chunk.records)
-
-
-def _greeting() -> list[str]:
-    return [decoder_tag(), repr(INDEX_RECORD.descr)]
-
-
-def _send(stream: IO[bytes], head: Any, *bodies: bytes | np.ndarray) -> None:
-    """Length of the head, head as JSON, bodies as they are."""
-    text = json.dumps(head).encode()
-    _write(stream, _LENGTH.pack(len(text)) + text)
-    for body in bodies:
-        _write(stream, body if isinstance(body, bytes) else body.tobytes())
-    stream.flush()
-
-
-def _write(stream: IO[bytes], data: bytes) -> None:
-    """All of it: a pipe may take less at a time."""
-    view = memoryview(data)
-    while view:
-        view = view[stream.write(view) :]
-
-
-def _receive(stream: IO[bytes]) -> Any:
-    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return json.loads(_exactly(stream, length))
-
-
-def _receive_array(stream: IO[bytes], record: np.dtype, count: int) -> np.ndarray:
-    return np.frombuffer(_exactly(stream, count * record.itemsize), record)
-
-
-def _exactly(stream: IO[bytes], count: int) -> bytearray:
-    """So many bytes; EOFError where the other side ended before."""
-    data = bytearray(count)
-    view = memoryview(data)
-    while view:
-        got = stream.readinto(view)  # type: ignore[attr-defined]
-        if not got:
-            raise EOFError
-        view = view[got:]
-    return data
-
-
-def _hex(value: bytes | None) -> str | None:
-    return None if value is None else value.hex()
 
 
 def _bytes(value: str | None) -> bytes | None:

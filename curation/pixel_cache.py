@@ -8,8 +8,9 @@ Three files, only ever appended to, under one lock:
 
 A row is written and synced before its record, and every record carries a checksum of itself and of its row. So
 whatever is killed, torn or overwritten at any moment shows as a record that is missing or wrong; it is decoded again
-and appended again, and of two records for the same content the later one counts. Readers need no lock and no right to
-write.
+and appended again, and of two records for the same content the later one counts. Only rows are synced: a disk that
+turns out to be full has to say so before they are mapped into memory, while records that a power cut loses are just
+made again. Readers need no lock and no right to write.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -92,6 +92,8 @@ def open_rows(stem: Path, size: int) -> np.ndarray:
 
 def wrong_rows(rows: np.ndarray, numbers: np.ndarray, checksums: np.ndarray, threads: int) -> np.ndarray:
     """Which of the rows `numbers` (-1: none, never wrong) are missing or do not have their checksum, as (n,) bool."""
+    from concurrent.futures import ThreadPoolExecutor  # here, as it is more than a decoding process needs to load
+
     wrong = numbers >= len(rows)
 
     def check(block: np.ndarray) -> None:
@@ -120,6 +122,9 @@ def append_entries(stem: Path, size: int, rows: np.ndarray, records: np.ndarray)
             with _appending(_file(stem, ".rows"), record.itemsize) as stream:
                 first = stream.tell() // record.itemsize
                 stream.write(rows.data)
+                failpoint("pixels.before_sync")
+                stream.flush()
+                os.fsync(stream.fileno())
         failpoint("pixels.after_rows")
         records = records.copy()
         records["row"][records["row"] >= 0] += first
@@ -144,6 +149,7 @@ def _append_records(path: Path, records: np.ndarray) -> None:
     records["crc"] = [zlib.crc32(line[:payload].data) for line in raw]
     with _appending(path, records.dtype.itemsize) as stream:
         stream.write(records.tobytes())
+        failpoint("pixels.before_close")
 
 
 def _read_records(path: Path, record: np.dtype) -> np.ndarray:
@@ -184,14 +190,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _appending(path: Path, unit: int) -> Iterator[BinaryIO]:
-    """A file open at its end, first filled up to whole records where one is torn, and synced when all is written."""
+    """A file open at its end, first filled up to whole records where one is torn."""
     with path.open("ab") as stream:
         stream.write(bytes(-stream.tell() % unit))
         stream.flush()
         yield stream
-        failpoint("pixels.before_sync")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 @contextmanager

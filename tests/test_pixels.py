@@ -202,7 +202,9 @@ def test_a_poisoned_cache_is_noticed_and_rebuilt(root: Path, tmp_path: Path, suf
         assert expected is None or found.decoded == expected
 
 
-@pytest.mark.parametrize("point", ["pixels.after_rows", "pixels.before_sync", "pixels.after_index"])
+@pytest.mark.parametrize(
+    "point", ["pixels.after_rows", "pixels.before_sync", "pixels.before_close", "pixels.after_index"]
+)
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_killed_run_leaves_a_cache_that_the_next_one_completes(
     root: Path, tmp_path: Path, point: str, count: int
@@ -227,7 +229,7 @@ pixels.decode(records_of(Path({os.fspath(root)!r})), 16, Path({os.fspath(tmp_pat
 
 @pytest.mark.parametrize("count", range(1, 7))
 def test_a_full_disk_is_a_workspace_error_and_loses_nothing(root: Path, tmp_path: Path, count: int) -> None:
-    for point in ("pixels.after_rows", "pixels.before_sync"):
+    for point in ("pixels.after_rows", "pixels.before_sync", "pixels.before_close"):
         set_failpoints(f"{point}:enospc:{count}")
         try:
             decode(records_of(root), 16, tmp_path / "cache")
@@ -251,6 +253,23 @@ def test_a_read_only_cache_serves_what_it_has(root: Path, tmp_path: Path) -> Non
             decode(records_of(root), 16, cache)
     finally:
         cache.chmod(0o700)
+
+
+def test_a_cache_that_cannot_be_written_but_has_everything_will_do(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(pixels, "RACY_SECONDS", 60.0)
+    first = decode(records_of(root), 16, cache)  # the files were too young for their states to be noted
+    (cache / ".lock").unlink()
+    (cache / ".lock").mkdir()  # nobody can write now, root neither
+    monkeypatch.setattr(pixels, "RACY_SECONDS", -1.0)
+    second = decode(records_of(root), 16, cache)
+    assert second.decoded == 0
+    pd.testing.assert_frame_equal(first.samples, second.samples)
+    noise(99).save(root / "new.png")
+    with pytest.raises(WorkspaceError, match="could not be written"):
+        decode(records_of(root), 16, cache)
 
 
 def test_a_cache_that_cannot_be_made_is_a_workspace_error(root: Path, tmp_path: Path) -> None:
