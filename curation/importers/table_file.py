@@ -20,7 +20,8 @@ from curation.progress import SILENT, Progress
 CSV_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 LINE_LIMIT = 64 * 2**20  # characters; a longer line is not a table
-_PARQUET_LIMIT = 16 * 2**30  # bytes after decompression, as the file itself declares them
+# Of a Parquet file, as it declares them: bytes after decompression of the columns that are read, and rows.
+_PARQUET_BYTES, _PARQUET_ROWS = 4 * 2**30, 50_000_000
 _CHUNK = 20_000  # rows read between two progress reports
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -206,15 +207,19 @@ def _read_parquet(file: Path) -> Table:
     try:
         with pq.ParquetFile(file) as source:
             names = source.schema_arrow.names
-            size = sum(source.metadata.row_group(i).total_byte_size for i in range(source.metadata.num_row_groups))
-            if size > _PARQUET_LIMIT:
-                raise SourceError(f"{file.name} would unpack to {size:,} bytes; that is no table of labels.")
             if len(set(names)) < len(names):
                 raise LabelParseError(f"{file.name}: two columns have the same name: {', '.join(map(shown, names))}.")
             # A column of another kind than text and numbers (a list, an embedded picture) is no label; it is not read.
             flat = [field.name for field in source.schema_arrow if not pa.types.is_nested(field.type)]
+            _refuse_bomb(file, source.metadata, set(flat))
+        # Text that is stored once and referred to stays so: a few bytes can stand for any number of long cells.
+        with pq.ParquetFile(file, read_dictionary=flat) as source:
             table = source.read(columns=flat)
-            columns: dict[str, Sequence[str]] = {name: _as_text(file, name, table.column(name)) for name in flat}
+        columns: dict[str, Sequence[str]] = {}
+        for name in flat:
+            texts = _as_text(file, name, table.column(name))
+            if texts is not None:
+                columns[name] = texts
     except pa.ArrowException as error:
         raise SourceError(f"{file.name} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
     for name, cells in columns.items():
@@ -224,20 +229,43 @@ def _read_parquet(file: Path) -> Table:
     return Table(file, columns, range(1, table.num_rows + 1), "row")
 
 
-def _as_text(file: Path, name: str, column: Any) -> list[str]:
+def _refuse_bomb(file: Path, metadata: Any, wanted: set[str]) -> None:
+    """Refuse a file that says of itself that it unpacks to more than any table of labels."""
+    if metadata.num_rows > _PARQUET_ROWS:
+        raise SourceError(f"{file.name} says that it has {metadata.num_rows:,} rows; that is no table of labels.")
+    size = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            size += column.total_uncompressed_size if column.path_in_schema in wanted else 0
+    if size > _PARQUET_BYTES:
+        raise SourceError(f"{file.name} would unpack to {size:,} bytes; that is no table of labels.")
+
+
+def _as_text(file: Path, name: str, column: Any) -> list[str] | None:
+    """The cells of a column as text; None where it holds bytes that are no text (an embedded picture)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(column.type):
-        column = pc.cast(column, column.type.value_type)
+        whole = column.combine_chunks()
+        values = _as_text(file, name, pa.chunked_array([whole.dictionary]))
+        if values is None:
+            return None
+        values.append("")  # what a null refers to
+        return [values[place] for place in pc.fill_null(whole.indices, len(values) - 1).to_pylist()]
     if pa.types.is_floating(column.type):
-        values = column.to_numpy()
-        whole = bool(np.all(np.isnan(values) | (values == np.floor(values))))
-        return ["" if v != v else str(int(v)) if whole and abs(v) < 2**53 else repr(float(v)) for v in values.tolist()]
+        numbers = column.to_numpy()
+        whole_numbers = bool(np.all(np.isnan(numbers) | (numbers == np.floor(numbers))))
+        return [
+            "" if v != v else str(int(v)) if whole_numbers and abs(v) < 2**53 else repr(float(v))
+            for v in numbers.tolist()
+        ]
     try:
         texts = pc.cast(column, pa.string())
         return pc.fill_null(texts, "").to_pylist()
     except (pa.ArrowException, UnicodeDecodeError) as error:
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            return None
         raise LabelParseError(
             f"{file.name}: the column {shown(name)} of type {column.type} cannot be read as text."
         ) from error

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -414,3 +417,60 @@ def test_pandas_writes_what_we_read(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.parquet"):
         assert labels_of(load(tmp_path / name)) == {"a.png": "1", "b.png": "2"}
+
+
+READ_WITHIN_LIMITS = """
+import resource, sys
+from pathlib import Path
+import pyarrow.parquet
+from curation.importers.table_file import read_table
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
+table = read_table(Path(sys.argv[1]))
+print(len(table.lines), len(set(table.columns["label"])), max(map(len, table.columns["label"])))
+"""
+
+
+def write_repeated(file: Path, rows: int, length: int) -> None:
+    """A Parquet table of one picture and one label over and over, each stored once."""
+    same = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int8), ["x" * length])
+    pq.write_table(pa.table({"image": same, "label": same}), file)
+
+
+def test_a_parquet_file_that_unpacks_to_far_more_than_it_is_stays_small(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.parquet"
+    write_repeated(bomb, rows=200_000, length=100_000)
+    assert bomb.stat().st_size < 2**20
+    command = [sys.executable, "-c", READ_WITHIN_LIMITS, str(bomb)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "200000 1 100000\n", done.stderr[-500:]
+
+
+@pytest.mark.parametrize(("limit", "words"), [("_PARQUET_ROWS", "it has 2,000 rows"), ("_PARQUET_BYTES", "unpack to")])
+def test_a_parquet_file_that_says_it_is_no_table_of_labels_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, words: str
+) -> None:
+    monkeypatch.setattr(table_file, limit, 1000)
+    write_repeated(tmp_path / "t.parquet", rows=2_000, length=2_000)
+    with pytest.raises(SourceError, match=words):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_a_parquet_file_with_pictures_inside_is_read_for_its_labels(root: Path) -> None:
+    columns = {
+        "image": pa.array(["a.png", "b.png"]),
+        "label": pa.array([b"cat", b"dog"]),  # as some programs write text
+        "thumbnail": pa.array([b"\xff\xd8\xff\xe0", b"\x89PNG"]),
+        "nested": pa.array([{"bytes": b"\xff"}, None]),
+    }
+    pq.write_table(pa.table(columns), root / "t.parquet")
+    assert labels_of(load(root / "t.parquet")) == {"a.png": "cat", "b.png": "dog"}
+
+
+def test_a_table_without_rows(root: Path) -> None:
+    pq.write_table(
+        pa.table({"image": pa.array([], pa.string()), "label": pa.array([], pa.string())}), root / "t.parquet"
+    )
+    (root / "t.csv").write_text("image,label\n")
+    for name in ("t.parquet", "t.csv"):
+        with pytest.raises(SourceError, match="has no rows"):
+            load(root / name)
