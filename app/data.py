@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from curation import groups as grouping
-from curation import history, learning, manifest, overview, review, store
+from curation import consensus, history, learning, manifest, overview, review, store
 from curation.desk import Album
+from curation.errors import CurationError
+from curation.relearning import EVERY, relearn
 from curation.runs import Run, read_run
 
 BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here
@@ -42,6 +46,7 @@ class Project:
     flagged: int
     items: pd.DataFrame
     new_labels: set[str] = field(default_factory=set)
+    decided: Counter[str] = field(default_factory=Counter)
 
     @property
     def known_labels(self) -> frozenset[str]:
@@ -132,6 +137,16 @@ def expected_left(project: Project) -> dict[str, float]:
     return overview.expected_left(learning.fit(known, given), known.ids, given, flagged)
 
 
+CONSENSUS_SHOWN = 100
+
+
+def agreement(project: Project) -> tuple[pd.DataFrame, float, pd.DataFrame]:
+    """Pairs of reviewers, Krippendorff's alpha, and the least sure consensus labels where three or more have looked."""
+    decided = store.effective(project.engine, project.dataset)
+    crowd = consensus.crowd_labels(project.run, decided).sort_values("quality").head(CONSENSUS_SHOWN)
+    return consensus.agreement_of_pairs(decided), consensus.krippendorff_alpha(decided), crowd.reset_index(drop=True)
+
+
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _features(_project: Project, room: str, run_id: str, version: str) -> learning.Features:
     return learning.features(_project.run, _project.items)
@@ -194,3 +209,28 @@ def version_changes(project: Project, old: str, new: str, is_parent: bool) -> li
 @st.cache_data(show_spinner="Comparing …", max_entries=8)
 def _compare(folder: str, old: str, new: str) -> list[dict[str, Any]]:
     return history.compare(Path(folder), old, new)
+
+
+_learning = threading.Lock()
+
+
+def learn_soon(project: Project, fresh: int) -> None:
+    """After every few decisions, put what is left in a better order; beside the work, never in its way.
+
+    fresh : actions that were recorded just now
+    """
+    project.decided["since"] += fresh
+    if project.decided["since"] < EVERY or not _learning.acquire(blocking=False):
+        return
+    project.decided["since"] = 0
+    known = _features(project, project.room, project.run.run_id, project.version)
+
+    def work() -> None:
+        try:
+            relearn(project.engine, project.dataset, known)
+        except CurationError:
+            return  # the order stays as it was; the next decisions try again
+        finally:
+            _learning.release()
+
+    threading.Thread(target=work, daemon=True).start()

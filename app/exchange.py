@@ -121,6 +121,7 @@ def _listen(project: Project, user: str, key: str) -> None:
         tab.settled.extend(tab.outcome.settled)
         tab.refused.extend(tab.outcome.refused)
         project.new_labels.update(tab.outcome.new_labels)
+        data.learn_soon(project, len(tab.outcome.settled))
     else:
         tab.outcome = Outcome()
     if message.release:

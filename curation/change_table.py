@@ -10,28 +10,9 @@ from typing import Any
 import pandas as pd
 
 from curation.explain import visible
+from curation.manifest import count_words
 
 COLUMNS = ("sample_id", "path", "change", "before", "after", "reviewer", "decided", "verdict", "comment")
-
-_AFTER_A_COUNT = {
-    "add": "added",
-    "drop": "removed",
-    "relabel": "relabelled",
-    "rename": "renamed",
-    "box": "with another box",
-    "exclude": "excluded",
-    "include": "taken in again",
-    "ambiguous": "with several labels",
-    "split": "in another split",
-    "group": "in another group",
-    "edit": "edited",
-    "attributes": "with other attributes",
-    "hard": "marked as hard",
-    "confirm": "looked at and left as they are",
-    "import": "imported",
-    "conflict": "in conflict",
-}
-
 
 def change_table(changes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per change line, columns COLUMNS, all text; invisible characters are shown, nothing is markup yet."""
@@ -54,20 +35,26 @@ def change_table(changes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def count_changes(changes: Sequence[Mapping[str, Any]]) -> str:
     """`12 relabelled, 3 excluded, 20 looked at and left as they are`; "nothing" where there is no line."""
-    counts = Counter(_kind(line) for line in changes)
-    return ", ".join(f"{count:,} {_AFTER_A_COUNT.get(kind, kind)}" for kind, count in counts.most_common()) or "nothing"
+    return count_words(Counter(_kind(line) for line in changes))
 
 
 def _kind(line: Mapping[str, Any]) -> str:
-    """What a line changes; `hard` where an attribute of ours says no more than that."""
+    """What a line changes; `hard` or `not hard` where an attribute of ours says no more than that."""
     kind = str(line.get("change", ""))
-    return "hard" if kind == "attributes" and line.get("verdict") == "hard" else kind
+    if kind != "attributes":
+        return kind
+    before, after = (dict(line[side]) if isinstance(line.get(side), Mapping) else {} for side in ("from", "to"))
+    was, now = before.pop("curate:hard", False), after.pop("curate:hard", False)
+    texts = any(isinstance(line.get(side), str) and line[side] for side in ("from", "to"))
+    if texts or before != after or was == now:
+        return kind
+    return "hard" if now else "not hard"
 
 
 def _value(line: Mapping[str, Any], side: str) -> str:
     """One side of a change in few words."""
     value, kind = line.get(side), _kind(line)
-    if value is None or kind == "hard":
+    if value is None or kind in ("hard", "not hard"):
         return ""
     if isinstance(value, str):
         return visible(value, 200)

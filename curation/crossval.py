@@ -31,6 +31,8 @@ class OutOfFold:
     judged : (N,) bool, False where no model knew the given label when it judged the sample
     embeddings : (N, D) float32, comparable between all samples
     temperature : what the logits were divided by
+    ungrouped_choice : (N,) int64, the most probable class according to models whose folds ignored groups; None where
+        there are no groups, and in other modes than "probe": every network would have to be trained twice
     """
 
     pred_probs: np.ndarray
@@ -38,6 +40,7 @@ class OutOfFold:
     judged: np.ndarray
     embeddings: np.ndarray
     temperature: float
+    ungrouped_choice: np.ndarray | None = None
 
 
 def out_of_fold(cv: CrossValidation) -> OutOfFold:
@@ -47,10 +50,11 @@ def out_of_fold(cv: CrossValidation) -> OutOfFold:
     ------
     SettingsError, WeightsError, WorkspaceError
     """
+    ungrouped_choice = None
     if cv.plan.mode == "probe":
         from curation.probe import train_heads
 
-        logits, margin, embeddings = train_heads(cv)
+        logits, margin, embeddings, ungrouped_choice = train_heads(cv)
     else:
         logits, margin, embeddings = _train_networks(cv)
     temperature = fit_temperature(logits, cv.labels)
@@ -59,7 +63,7 @@ def out_of_fold(cv: CrossValidation) -> OutOfFold:
         block = slice(start, start + 65536)
         pred_probs[block] = softmax(np.asarray(logits[block]) / temperature)
     judged = known_when_judged(cv.labels, cv.fold, cv.n_classes)
-    return OutOfFold(pred_probs, margin, judged, embeddings, temperature)
+    return OutOfFold(pred_probs, margin, judged, embeddings, temperature, ungrouped_choice)
 
 
 def known_when_judged(labels: np.ndarray, fold: np.ndarray, n_classes: int) -> np.ndarray:

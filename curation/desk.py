@@ -270,7 +270,6 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
         else [],
         "picture": album.url(card.sample_id, PICTURE_PX) if card.kind == "sample" else "",
         "size": _size_of(card),
-        "twins": [],
         "neighbours": _neighbours(card, album, first),
         "members": _members(card, album) if card.kind == "duplicates" else [],
         "member_count": len(card.members),

@@ -20,6 +20,8 @@ class CrossValidation:
     pixels : (N, S, S, 3) uint8
     labels : (N,) int64 class ids 0..n_classes-1, -1 = no label: judged, never trained on
     fold : (N,) int64, in which fold each sample is held out
+    ungrouped_fold : (N,) int64, folds that ignore groups, to measure what those would have shown; None = there are no
+        groups
     seed : decides every random number
     checkpoints : folder of this very run; what is finished is kept there, and read instead of computed again
     """
@@ -32,6 +34,7 @@ class CrossValidation:
     seed: int
     checkpoints: Path
     progress: Progress = SILENT
+    ungrouped_fold: np.ndarray | None = None
 
 
 def combine_groups(*columns: np.ndarray) -> np.ndarray:
@@ -95,17 +98,45 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int
     placed = np.zeros((n_classes, n_folds), dtype=np.int64)
 
     _place_groups(classes, unit, unit_size, placed, fold, rng)
-    single = np.flatnonzero(unit_size[unit] == 1)
-    single = single[rng.permutation(len(single))]
-    single = single[np.argsort(classes[single], kind="stable")]
-    starts = np.searchsorted(classes[single], np.arange(n_classes + 1))
-    total = placed.sum(axis=0)
-    for k in range(n_classes):
-        members = single[starts[k] : starts[k + 1]]
-        added = _level(placed[k], len(members), total, rng)
-        fold[members] = np.repeat(np.arange(n_folds), added)
-        total += added
+    _deal(np.flatnonzero(unit_size[unit] == 1), classes, placed, fold, rng)
     return fold
+
+
+def ungroup_folds(fold: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray | None:
+    """The folds that would be used if nobody had looked for groups: their members are dealt out again, each alone.
+
+    All other samples stay in their folds, so that a comparison shows the groups and not the luck of the draw. Arguments
+    as in `assign_folds`; None where every group has one sample only.
+    """
+    _, unit, unit_size = np.unique(groups, return_inverse=True, return_counts=True)
+    members = np.flatnonzero(unit_size[unit] > 1)
+    if len(members) == 0:
+        return None
+    _, classes = np.unique(labels, return_inverse=True)
+    placed = np.zeros((int(classes.max()) + 1, int(fold.max()) + 1), dtype=np.int64)
+    others = unit_size[unit] == 1
+    np.add.at(placed, (classes[others], fold[others]), 1)
+    alone = fold.copy()
+    _deal(members, classes, placed, alone, np.random.default_rng(seed))
+    return alone
+
+
+def _deal(
+    rows: np.ndarray, classes: np.ndarray, placed: np.ndarray, fold: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Give a fold to each of `rows` so that every class and the folds are level; updates `fold` (N,) in place.
+
+    placed : (K, F) how many samples of each class are in each fold already
+    """
+    rows = rows[rng.permutation(len(rows))]
+    rows = rows[np.argsort(classes[rows], kind="stable")]
+    starts = np.searchsorted(classes[rows], np.arange(len(placed) + 1))
+    total = placed.sum(axis=0)
+    for k in range(len(placed)):
+        members = rows[starts[k] : starts[k + 1]]
+        added = _level(placed[k], len(members), total, rng)
+        fold[members] = np.repeat(np.arange(len(total)), added)
+        total += added
 
 
 def _place_groups(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,51 @@ def health(inputs: Inputs, issues: pd.DataFrame) -> dict[str, Any]:
         "confused": pairs,
         "examples": examples,
     }
+
+
+def accuracy(inputs: Inputs, groups: np.ndarray, ungrouped_choice: np.ndarray | None) -> dict[str, Any]:
+    """How often the model's first choice is the given label, out of fold; what folds without groups would have shown.
+
+    Parameters
+    ----------
+    groups : (N,) int64, what never straddles a fold
+    ungrouped_choice : (N,) int64, see crossval.OutOfFold
+
+    Returns
+    -------
+    accuracy : share of the judged labels, in [0, 1]; wrong labels count as misses
+    in_groups : labels of pictures that share a group (or a duplicate) with another one
+    accuracy_in_groups : the same share among those, None where there are none
+    ungrouped_accuracy, ungrouped_accuracy_in_groups : the same with folds that ignore groups; None = not measured
+    optimism : ungrouped_accuracy - accuracy, None = not measured
+    """
+    assert inputs.statistics is not None
+    judged = inputs.statistics.judged & (inputs.labels >= 0)
+    grouped = judged & (np.bincount(groups)[groups] > 1)
+    found: dict[str, Any] = {"in_groups": int(grouped.sum())}
+    choices = {"": inputs.statistics.top_class[:, 0], "ungrouped_": ungrouped_choice}
+    for name, choice in choices.items():
+        for part, rows in (("", judged), ("_in_groups", grouped)):
+            measured = choice is not None and rows.any()
+            share = float((np.asarray(choice) == inputs.labels)[rows].mean()) if measured else None
+            found[f"{name}accuracy{part}"] = None if share is None else round(share, 4)
+    ungrouped, kept_together = found["ungrouped_accuracy"], found["accuracy"]
+    found["optimism"] = None if ungrouped is None or kept_together is None else round(ungrouped - kept_together, 4)
+    return found
+
+
+def accuracy_in_words(found: Mapping[str, Any]) -> str:
+    """One or two sentences on what `accuracy` measured; "" if it measured nothing."""
+    if found.get("accuracy") is None:
+        return ""
+    words = f"On pictures that it never saw, the model's first choice is the given label in {found['accuracy']:.1%}."
+    if found.get("optimism") is None:
+        return words
+    return (
+        f"{words} Folds that tore groups and duplicates apart would have shown {found['ungrouped_accuracy']:.1%} "
+        f"({100 * found['optimism']:+.1f} points; on the {found['in_groups']:,} pictures concerned "
+        f"{found['ungrouped_accuracy_in_groups']:.1%} instead of {found['accuracy_in_groups']:.1%})."
+    )
 
 
 def confused_pairs(flagged: pd.DataFrame) -> tuple[list[list[Any]], list[list[str]]]:

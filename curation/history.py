@@ -138,6 +138,25 @@ def row_changes(folder: Path, version: str, containing: str = "") -> list[dict[s
     return [line for line in lines if line["change"] not in SILENT_KINDS]
 
 
+def open_conflicts(folder: Path, version: str = "") -> list[dict[str, Any]]:
+    """Conflicts of imports and merges that nobody has decided since, as their lines with `version`, newest first.
+
+    A conflict is closed when a later version says something about its sample: a change, or a `confirm`.
+    """
+    closed: set[str] = set()
+    found: list[dict[str, Any]] = []
+    for at in ancestors(folder, version or _newest(folder)):
+        if read_header(folder, at)["kind"] in ("import", "merge"):
+            lines = read_lines(folder / f"{at}.changes.jsonl", '"change": "conflict"')
+            found += [{**line, "version": at} for line in lines if line["sample_id"] not in closed]
+        closed.update(
+            str(line["sample_id"])
+            for line in read_lines(folder / f"{at}.changes.jsonl")
+            if line["change"] not in ("conflict", "import")
+        )
+    return found
+
+
 # --- names -------------------------------------------------------------------------------------------------------
 
 

@@ -226,30 +226,33 @@ def overtaken(folder: Path, parent: str | None, branch: str) -> WorkspaceError:
     )
 
 
-# What a kind of change is called in a count.
+# What a kind of change is called after a count, in the order in which counts are said. `hard` and `not hard` are no
+# kinds of their own, but what people call an `attributes` line that says no more than that.
 CHANGE_WORDS = {
     "import": "first import",
     "add": "added",
-    "drop": "dropped",
+    "drop": "removed",
     "rename": "renamed",
     "edit": "edited",
     "relabel": "relabelled",
-    "box": "boxes changed",
+    "box": "with another box",
     "exclude": "excluded",
-    "include": "included again",
-    "ambiguous": "ambiguous",
+    "include": "taken in again",
+    "ambiguous": "with several labels",
+    "hard": "marked as hard",
+    "not hard": "no longer marked as hard",
     "attributes": "with other attributes",
     "split": "in another split",
     "group": "in another group",
-    "confirm": "confirmed",
-    "conflict": "conflicts",
+    "confirm": "looked at and left as they are",
+    "conflict": "in conflict",
 }
 
 
 def count_words(counts: Mapping[str, int]) -> str:
-    """`12 relabelled, 1 excluded`; `no changes` for none."""
+    """`12 relabelled, 1 excluded`; `nothing` for none."""
     known = [name for name in CHANGE_WORDS if counts.get(name)] + sorted(set(counts) - set(CHANGE_WORDS))
-    return ", ".join(f"{counts[name]:,} {CHANGE_WORDS.get(name, name)}" for name in known) or "no changes"
+    return ", ".join(f"{counts[name]:,} {CHANGE_WORDS.get(name, name)}" for name in known) or "nothing"
 
 
 def write_first(

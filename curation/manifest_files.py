@@ -197,20 +197,30 @@ def lock(folder: Path) -> Iterator[bool]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """What killed publishers left: temporary files, and parts of a version that never came. Only under the lock."""
+    """Remove what killed publishers left, see `unfinished`. Only under the lock."""
+    for name in unfinished(folder):
+        with workspace_errors(folder / name):
+            (folder / name).unlink(missing_ok=True)
+
+
+def unfinished(folder: Path) -> list[str]:
+    """What killed publishers left, or one is writing now: temporary files, parts of a version that has no header yet.
+
+    Parts without a header below the newest version are no leftovers, but what somebody deleted a header of.
+    """
     newest = max(map(number, versions(folder)), default=0)
-    for place in (folder, folder / "tags", folder / "branches"):
-        for name in _names(place):
-            part = _PART.fullmatch(name)
-            temporary = name.startswith(".") and name.endswith(".tmp")
-            if temporary or (part and place == folder and int(part[1]) > newest):
-                with workspace_errors(place / name):
-                    (place / name).unlink(missing_ok=True)
+    found = []
+    for place in ("", "tags/", "branches/"):
+        for name in _names(folder / place):
+            part = None if place else _PART.fullmatch(name)
+            if (name.startswith(".") and name.endswith(".tmp")) or (part and int(part[1]) > newest):
+                found.append(place + name)
+    return sorted(found)
 
 
 def tidy(folder: Path) -> None:
     """Remove what a publisher left that was killed when its version existed already; nothing where we may not."""
-    if any(is_abandoned(file) for file in folder.glob(".*.tmp")):
+    if any(name.startswith("v") or is_abandoned(folder / name) for name in unfinished(folder)):
         with suppress(OSError, WorkspaceError), lock(folder) as locked:
             if locked:
                 remove_unfinished(folder)

@@ -11,6 +11,7 @@ What one task does is in `curation.chunks`, who does it in `curation.decode_work
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -172,6 +173,29 @@ def _known_contents(root: Path, paths: Sequence[str], states: dict[bytes, bytes]
         return None if state is None else states.get(make_state_key(state, path if member else ""))
 
     return [known(path) for path in paths]
+
+
+def content_hashes(root: Path, paths: Sequence[str], cache: Path, progress: Progress = SILENT) -> list[str]:
+    """The `content_hash` of each picture as it is now, "" where it cannot be read; nothing is decoded or written.
+
+    Files whose state the cache has noted are not read again. Of members of array files, only those are known.
+    """
+    known = _known_contents(root, paths, pixel_cache.read_states(cache / f"{decoder_tag()}.files"))
+
+    def now(path: str, content: bytes | None) -> str:
+        if content is not None:
+            return content.hex()
+        try:
+            return "" if sources.split_member(path) else hashlib.sha256(sources.read_bytes(root, path)).hexdigest()[:32]
+        except UnreadableError:
+            return ""
+
+    found = []
+    with progress.stage("Looking at the source", len(paths)) as advance:
+        for path, content in zip(paths, known, strict=True):
+            found.append(now(path, content))
+            advance(1)
+    return found
 
 
 def _valid_contents(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -34,11 +35,12 @@ WARM_UP = 0.1
 ROBUSTNESS = 0.7
 
 
-def train_heads(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits (N, K) of the head that did not see the sample, mean training margins (N,), embeddings (N, D)."""
+def train_heads(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Logits (N, K) of the head that did not see the sample, mean training margins (N,), embeddings (N, D); and the
+    first choice (N,) of a head whose folds ignored the groups, None where there are none."""
     views = embed(cv.pixels, cv.plan, cv.checkpoints, cv.progress)
-    logits, margin = fit_heads(views, cv)
-    return logits, margin, views.mean(axis=1)
+    logits, margin, ungrouped_choice = fit_heads(views, cv)
+    return logits, margin, views.mean(axis=1), ungrouped_choice
 
 
 def embed(pixels: np.ndarray, plan: Plan, checkpoints: Path, progress: Progress = SILENT) -> np.ndarray:
@@ -92,19 +94,20 @@ def _read_marker(marker: Path, key: str) -> int:
         return 0
 
 
-def fit_heads(views: np.ndarray, cv: CrossValidation) -> tuple[np.ndarray, np.ndarray]:
-    """Train one linear head per fold, all in one batched product; out-of-fold logits (N, K) and mean margins (N,).
+def fit_heads(views: np.ndarray, cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Train one linear head per fold, all in one batched product; out-of-fold logits (N, K), mean margins (N,), and
+    the first choice (N,) with folds that ignore groups: a second head per fold, trained along with the first.
 
     The loss is the generalised cross entropy from the warm-up on, as in train.fit. Each step takes one of the views.
     """
     labels, epochs, n_classes = cv.labels, cv.plan.epochs, cv.n_classes
     device = torch.device(cv.plan.device)
     generator = torch.Generator().manual_seed(cv.seed)
-    folds = np.unique(cv.fold)
-    head_of = torch.from_numpy(np.searchsorted(folds, cv.fold))
+    held_out = _held_out([cv.fold] if cv.ungrouped_fold is None else [cv.fold, cv.ungrouped_fold])
+    n_heads, n_folds = len(held_out), len(np.unique(cv.fold))
     scale = EMBEDDING_LENGTH / max(float(np.linalg.norm(views[:4096, 0], axis=1).mean()), 1e-6)
-    weight = torch.zeros(views.shape[2], len(folds), n_classes, device=device, requires_grad=True)
-    bias = torch.zeros(len(folds), 1, n_classes, device=device, requires_grad=True)
+    weight = torch.zeros(views.shape[2], n_heads, n_classes, device=device, requires_grad=True)
+    bias = torch.zeros(n_heads, 1, n_classes, device=device, requires_grad=True)
     optimizer = torch.optim.AdamW([weight, bias], lr=HEAD_LR, weight_decay=1e-4)
     margins = Margins.empty(len(labels))
     rows = torch.from_numpy(np.flatnonzero(labels >= 0))
@@ -116,24 +119,43 @@ def fit_heads(views: np.ndarray, cv: CrossValidation) -> tuple[np.ndarray, np.nd
             for batch in rows[torch.randperm(len(rows), generator=generator)].split(HEAD_BATCH):
                 x = torch.from_numpy(views[batch.numpy(), epoch % views.shape[1]] * scale).to(device)
                 target = given[batch].to(device)
-                # (F, B, K): every head sees the batch, and learns from what its fold does not hold out.
-                logits = (x @ weight.flatten(1)).view(len(x), len(folds), n_classes).transpose(0, 1) + bias
-                learns = (head_of[batch][None] != torch.arange(len(folds))[:, None]).to(device)
-                flat, repeated = logits.flatten(0, 1), target.repeat(len(folds))
+                # (H, B, K): every head sees the batch, and learns from what its fold does not hold out.
+                logits = (x @ weight.flatten(1)).view(len(x), n_heads, n_classes).transpose(0, 1) + bias
+                learns = ~held_out[:, batch].to(device)
+                flat, repeated = logits.flatten(0, 1), target.repeat(n_heads)
                 loss = generalised_cross_entropy(flat, repeated, ROBUSTNESS if warm else 0.0)
                 optimizer.zero_grad()
-                ((loss.view_as(learns) * learns).sum() / learns.sum(1).clamp_min(1).float().mean()).backward()
+                # Divided by what a head of the run learns from: heads for comparison must not change the others.
+                per_head = learns[:n_folds].sum(1).clamp_min(1).float().mean()
+                ((loss.view_as(learns) * learns).sum() / per_head).backward()
                 optimizer.step()
                 if warm and n_classes > 1:
-                    margin = label_margin(flat.detach(), repeated).view_as(learns)
-                    mean = torch.where(learns, margin, 0).sum(0) / learns.sum(0)
+                    margin = label_margin(flat.detach(), repeated).view_as(learns)[:n_folds]
+                    mean = torch.where(learns[:n_folds], margin, 0).sum(0) / learns[:n_folds].sum(0)
                     margins.add(batch.numpy(), mean.cpu().double().numpy())
                 advance(len(batch))
     logits_out = create_array(cv.checkpoints / "logits.npy", (len(labels), n_classes))
-    with torch.inference_mode():
-        for part in torch.arange(len(labels)).split(4096):
-            x = torch.from_numpy(views[part.numpy()].mean(axis=1) * scale).to(device)
-            for head in range(len(folds)):
-                mine = head_of[part] == head
-                logits_out[part[mine].numpy()] = (x[mine] @ weight[:, head] + bias[head]).cpu().numpy()
-    return logits_out, margins.mean()
+    weight, bias = weight.detach(), bias.detach()
+    for part, judged in _judge(views, scale, held_out[:n_folds], weight, bias):
+        logits_out[part] = judged
+    if n_heads == n_folds:
+        return logits_out, margins.mean(), None
+    choice = np.zeros(len(labels), dtype=np.int64)
+    for part, judged in _judge(views, scale, held_out[n_folds:], weight[:, n_folds:], bias[n_folds:]):
+        choice[part] = judged.argmax(axis=1)
+    return logits_out, margins.mean(), choice
+
+
+def _judge(
+    views: np.ndarray, scale: float, held_out: Tensor, weight: Tensor, bias: Tensor
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows, and what the head that did not learn from them says of the mean of their views: logits (rows, K)."""
+    for part in torch.arange(len(views)).split(4096):
+        x = torch.from_numpy(views[part.numpy()].mean(axis=1) * scale).to(weight.device)
+        for head, mine in enumerate(held_out[:, part]):
+            yield part[mine].numpy(), (x[mine.to(x.device)] @ weight[:, head] + bias[head]).cpu().numpy()
+
+
+def _held_out(assignments: list[np.ndarray]) -> Tensor:
+    """(H, N) bool: which samples each head must not learn from; one head per fold that is used, of each assignment."""
+    return torch.from_numpy(np.concatenate([fold == np.unique(fold)[:, None] for fold in assignments]))

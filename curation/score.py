@@ -25,8 +25,8 @@ from curation.detectors.contract import Inputs
 from curation.duplicates import Duplicates, find_duplicates
 from curation.errors import SettingsError
 from curation.files import check_workspace
-from curation.folds import CrossValidation, assign_folds, combine_groups
-from curation.health import health
+from curation.folds import CrossValidation, assign_folds, combine_groups, ungroup_folds
+from curation.health import accuracy, health
 from curation.importers import ImportOptions, load
 from curation.manifest import manifest_folder
 from curation.neighbours import nearest
@@ -141,6 +141,7 @@ def score(
             "issues": issues.loc[issues["is_issue"], "issue"].value_counts().to_dict(),
             "skipped_detectors": skipped,
             "health": health(inputs, issues),
+            "accuracy": inputs.extra.get("accuracy"),
             "versions": {"curate": code_version(), **package_versions()},
             "hardware": _hardware(plan.device),
             "seconds": clock.seconds,
@@ -198,8 +199,11 @@ def _find_evidence(
     with clock.stage("train"):
         images = pixels.gather(readable)
         judged = out_of_fold(
-            CrossValidation(images, inputs.labels, fold, n_classes, plan, settings.seed, partial.checkpoints, progress)
-        )
+            CrossValidation(
+                images, inputs.labels, fold, n_classes, plan, settings.seed, partial.checkpoints, progress,
+                ungroup_folds(fold, inputs.labels, groups, settings.seed),
+            )
+        )  # fmt: skip
     with clock.stage("neighbours"):
         neighbours, distances = nearest(judged.embeddings, NEIGHBOURS, inputs.cluster, progress)
     statistics = statistics_from_probs(judged.pred_probs, inputs.labels, judged.margin, judged.judged)
@@ -213,6 +217,7 @@ def _find_evidence(
         inputs, fold=fold, statistics=statistics, embeddings=judged.embeddings, pred_probs=judged.pred_probs,
         neighbours=neighbours, neighbour_distances=distances, blind_neighbours=plan.mode == "probe",
     )  # fmt: skip
+    inputs = replace(inputs, extra={"accuracy": accuracy(inputs, groups, judged.ungrouped_choice)})
     return inputs, _fold_notes(inputs, n_folds, settings.folds)
 
 
@@ -289,6 +294,12 @@ def _fold_notes(inputs: Inputs, n_folds: int, asked: int) -> list[str]:
             f"labels are judged on thin evidence: {named}."
         )
     assert inputs.statistics is not None
+    measured = inputs.extra["accuracy"]
+    if measured["in_groups"] and measured["optimism"] is None:
+        notes.append(
+            f"{measured['in_groups']:,} labelled pictures have a duplicate or belong to a group; folds keep those "
+            f"together. How much better the model would look otherwise is measured in --mode probe only."
+        )
     unjudged = int(((inputs.labels >= 0) & ~inputs.statistics.judged).sum())
     if unjudged:
         notes.append(

@@ -1,6 +1,6 @@
 """From a key press to the next item on screen in a real browser, and until the decision is saved.
 
-    python pipelines/review_latency_benchmark.py [--items 10000] [--decisions 200] [--pause 0.5]
+    python pipelines/review_latency_benchmark.py [--items 10000] [--decisions 200] [--pause 0.5] [--workspace DIR]
 
 Starts `curate review` on a data set of that many items whose pictures are photographs in size (1,600 x 1,200 px, some
 300 KB, many of them copies of the same bytes), opens Chromium, and presses keys. On screen: the frame after the one in
@@ -37,7 +37,12 @@ WATCH = """
 (() => {
   window.curateTimes = [];
   let pressed = null;
-  const desk = () => { for (const node of document.querySelectorAll("*")) { const found = node.shadowRoot?.querySelector(".desk"); if (found) return found; } };
+  const desk = () => {
+    for (const node of document.querySelectorAll("*")) {
+      const found = node.shadowRoot?.querySelector(".desk");
+      if (found) return found;
+    }
+  };
   window.curateDesk = desk;
   const watch = new MutationObserver(() => {
     const now = desk();
@@ -46,7 +51,8 @@ WATCH = """
     if (!time.shown && now.dataset.item !== time.item) {
       time.shown = -1;
       const picture = now.querySelector("img");
-      const painted = () => requestAnimationFrame(() => setTimeout(() => { time.shown = performance.now() - time.at; }, 0));
+      const stop = () => { time.shown = performance.now() - time.at; };
+      const painted = () => requestAnimationFrame(() => setTimeout(stop, 0));
       picture ? picture.decode().then(painted, painted) : painted();
     }
     if (!time.saved && time.sent && now.dataset.pending === "0") time.saved = performance.now() - time.at;
@@ -96,7 +102,9 @@ def make_workspace(folder: Path, items: int, seed: int = 0) -> None:
         runs.finish(partial, {**facts, "samples": items, "manifest_version": "v0001"})
 
 
-def _findings(samples: pd.DataFrame, probs: np.ndarray, labels: np.ndarray, names: list[str], near: np.ndarray) -> pd.DataFrame:  # fmt: skip
+def _findings(
+    samples: pd.DataFrame, probs: np.ndarray, labels: np.ndarray, names: list[str], near: np.ndarray
+) -> pd.DataFrame:
     ids = samples["sample_id"].tolist()
     given = probs[np.arange(len(ids)), labels]
     order = np.argsort(given, kind="stable")
@@ -173,10 +181,13 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=200)
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between key presses")
     parser.add_argument("--port", type=int, default=8710)
+    parser.add_argument("--workspace", type=Path, help="made if it is not there, and kept (default: a temporary one)")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        make_workspace(Path(folder), chosen.items)
-        times = measure(Path(folder), chosen.port, chosen.decisions, chosen.pause)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.workspace or Path(temporary) / "workspace"
+        if not folder.exists():
+            make_workspace(folder, chosen.items)
+        times = measure(folder, chosen.port, chosen.decisions, chosen.pause)
     for kind, values in times.items():
         middle, late = np.percentile(values, [50, 95]) if values else (float("nan"), float("nan"))
         print(f"{kind}: median {middle:.0f} ms, 95 % {late:.0f} ms, of {len(values)} decisions")

@@ -280,7 +280,6 @@ class Desk extends Page {
     const image = this.images.get(card.id);
     stage.append(image ?? el("p", { class: "gone" }, "This picture cannot be shown."));
     if (image && isTiny(card.size)) image.classList.add("pixelated");
-    if (card.twins.length) stage.append(...card.twins.slice(0, 1).map((twin) => el("div", { class: "twin" }, pictureEl(twin.picture, { class: isTiny(card.size) ? "pixelated" : "" }) ?? "", el("div", {}, "copy, labelled ", labelEl(twin.shown), twin.split ? ` · ${twin.split}` : ""))));
     return el("div", { class: "columns" }, el("div", { class: "left" }, stage, this.drawButtons(card)), this.drawSide(card));
   }
 
@@ -314,7 +313,6 @@ class Desk extends Page {
       button("m", "several are right"),
       button("o", "off-topic"),
       button("b", "broken"),
-      card.twins.length ? button("d", "duplicate") : null,
       button("u", "unsure"),
       el("span", { class: "grow" }),
       button("z", "undo", "quiet"),

@@ -10,6 +10,7 @@ from curation.errors import CurationError
 from curation.explain import title_of, visible
 
 CHART_PX = 280
+THUMB_PX = 64
 LINES = 6  # more than these cannot be told apart
 ACCENT = "#3b82f6"
 # Verdicts that changed something in strong colours, the others in quiet ones; legible on both themes.
@@ -139,9 +140,29 @@ def who(verdicts: pd.DataFrame) -> None:
         "per_hour": number("items an hour", format="%.0f", help="By the mean time; more than two minutes are a pause."),
         "changed": number(format="percent"),
         "unsure": number(format="percent"),
-        "agreement": number(format="percent", help="On items that others have decided, too."),
     }
     st.dataframe(people, hide_index=True, column_config=columns)
+    if len(people) > 1:
+        agreement()
+
+
+def agreement() -> None:
+    """How far reviewers agree on what several of them have looked at, and what three or more say."""
+    pairs, alpha, consensus = data.agreement(project)
+    percent = st.column_config.NumberColumn(format="percent")
+    if len(pairs):
+        text = "" if alpha != alpha else f"Krippendorff's alpha {alpha:.2f}; 1 is always, 0 as by chance"
+        heading("Agreement", text)
+        for name in ("first", "second"):
+            pairs[name] = pairs[name].map(parts.cell)
+        kappa = st.column_config.NumberColumn("Cohen's kappa", format="%.2f")
+        st.dataframe(pairs, hide_index=True, column_config={"agreed": percent, "kappa": kappa})
+    if len(consensus):
+        heading("Consensus", "of three or more reviewers and the model")
+        consensus.insert(0, "picture", [project.album.url(name, THUMB_PX) for name in consensus["sample_id"]])
+        consensus["label"] = consensus["label"].map(parts.cell)
+        columns = {"picture": st.column_config.ImageColumn("", width=60), "quality": percent, "agreed": percent}
+        st.dataframe(consensus.drop(columns="sample_id"), hide_index=True, column_config=columns)
 
 
 def main() -> None:

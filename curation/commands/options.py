@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+VERSION = "Version"
 COMMON = "Place and output"  # the group of the options that every command takes, listed last
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -76,6 +78,58 @@ def common(function: Function) -> Function:
 def run_argument(function: Function) -> Function:
     """Add the optional argument RUN."""
     return click.argument("run_id", metavar="[RUN]", required=False)(function)
+
+
+def dataset_option(function: Function) -> Function:
+    """Add --name, which data set."""
+    decorate: Callable[[Function], Function] = option(
+        "--name",
+        group=COMMON,
+        metavar="DATASET",
+        help="Name of the data set (default: the only one, else that of the latest run).",
+    )
+    return decorate(function)
+
+
+def store_option(function: Function) -> Function:
+    """Add --store, where decisions are."""
+    decorate: Callable[[Function], Function] = option(
+        "--store",
+        group=COMMON,
+        default="",
+        envvar="CURATE_STORE",
+        metavar="URL",
+        help="Where decisions are kept, for a team: postgresql://... (default: in the workspace).",
+    )
+    return decorate(function)
+
+
+def author_options(function: Function) -> Function:
+    """Add --author and --message, what a new version says of itself."""
+    for decorate in (
+        option("--author", group=VERSION, metavar="NAME", help="Who makes it (default: the name of your account)."),
+        option("--message", "-m", group=VERSION, default="", metavar="TEXT", help="What was done, and why."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def branch_option(function: Function) -> Function:
+    """Add --branch."""
+    decorate: Callable[[Function], Function] = option(
+        "--branch", group=VERSION, default="main", metavar="NAME", help="Of which branch (main)."
+    )
+    return decorate(function)
+
+
+def account_name() -> str:
+    """The name of the user's account on this machine."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
 
 
 def print_json(value: Any) -> None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from curation.detectors import DETECTORS
 from curation.explain import percent, read_evidence, title_of, visible
+from curation.health import accuracy_in_words
 from curation.runs import Run
 from curation.terminal import duration, shown, shown_path, table
 from curation.wording import counted
@@ -111,6 +112,9 @@ def _health(info: dict[str, Any], console: Console) -> None:
     console.print(Text("Label health ", style="bold"), share, sep="", end="")
     wrong, labels = round(health["estimated_wrong"]), health["labels"]
     console.print(f": about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong{also}")
+    words = accuracy_in_words(info.get("accuracy") or {})
+    if words:
+        _indented(console, words, "dim")
     pairs = (health.get("confused") or [])[:LISTED_PAIRS]
     if pairs:
         console.print()

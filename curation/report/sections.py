@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curation.explain import MEANINGS, explain_case, explain_parts, percent, read_evidence, title_of
+from curation.health import accuracy_in_words
 from curation.report.markup import bdi, number, sentence, table, text
 from curation.report.pictures import SMALL_SIDE_PX, Pictures
 from curation.report.plots import probability_bar
@@ -213,7 +214,7 @@ def summary(page: Page) -> str:
     html = "".join(
         f'<div class="tile{" alert" * hot}"><b>{value}</b><span>{what}</span></div>' for value, what, hot in tiles
     )
-    return f'<div class="tiles">{html}</div>\n{_how_sure(health)}{_plan(info.get("plan") or {})}'
+    return f'<div class="tiles">{html}</div>\n{_how_sure(health)}{_accuracy(info)}{_plan(info.get("plan") or {})}'
 
 
 def _how_sure(health: Mapping[str, Any]) -> str:
@@ -227,6 +228,11 @@ def _how_sure(health: Mapping[str, Any]) -> str:
         f"a model, not a count: review tells.{other} A flagged label is one that is more probably wrong than the "
         "others, not one that is proven wrong.</p>\n"
     )
+
+
+def _accuracy(info: Mapping[str, Any]) -> str:
+    words = accuracy_in_words(info.get("accuracy") or {})
+    return f"<p>{text(words, 500)}</p>\n" if words else ""
 
 
 def _plan(plan: Mapping[str, Any]) -> str:
