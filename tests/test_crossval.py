@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from curation.crossval import fit_temperature, known_when_judged, out_of_fold, softmax
-from curation.folds import CrossValidation, assign_folds
+from curation.folds import CrossValidation, assign_folds, ungroup_folds
 from curation.model import load_backbone
-from curation.plan import choose_plan
+from curation.plan import Plan, choose_plan
+from curation.probe import fit_heads
 from tests.test_train import _pictures
 
 
@@ -149,6 +151,34 @@ def test_the_probe_embeds_once_and_judges__cross_validate(small, tmp_path):
     second = _cross_validate(big, changed, fold, 2, plan, 0, _new(tmp_path / "b"))
     order = [np.argsort(r.pred_probs[fold == 1][:, 0]) for r in (first, second)]
     assert np.array_equal(*order)
+
+
+def _twins(tmp_path):
+    """Embeddings of pairs of twins with labels drawn by lot: only a head that saw the twin can know them."""
+    rng = np.random.default_rng(0)
+    views = np.repeat(rng.normal(size=(60, 1, 128)).astype(np.float32), 2, axis=0)
+    labels, groups = np.repeat(rng.integers(0, 2, 60), 2), np.repeat(np.arange(60), 2)
+    fold = assign_folds(labels, groups, 5, seed=0)
+    plan = Plan("probe", "any", "none", "", "cpu", 64, 30, 0, False)
+    cv = CrossValidation(np.zeros((120, 1, 1, 3), np.uint8), labels, fold, 2, plan, 0, tmp_path)
+    return views, cv, ungroup_folds(fold, labels, groups, seed=0)
+
+
+def test_folds_that_tear_twins_apart_look_better_than_they_are(tmp_path):
+    views, cv, ungrouped = _twins(tmp_path)
+    logits, _, choice = fit_heads(views, replace(cv, ungrouped_fold=ungrouped))
+    assert (logits.argmax(1) == cv.labels).mean() < 0.65
+    assert (choice == cv.labels).mean() > 0.8
+
+
+def test_heads_for_comparison_change_nothing_else(tmp_path):
+    views, cv, ungrouped = _twins(tmp_path)
+    with_them = fit_heads(views, replace(cv, ungrouped_fold=ungrouped))
+    logits = np.array(with_them[0])
+    without = fit_heads(views, cv)
+    assert np.allclose(logits, without[0], atol=1e-4)
+    assert np.allclose(with_them[1], without[1], atol=1e-4)
+    assert without[2] is None
 
 
 def test_finetune_runs_on_a_cpu(small, tmp_path):

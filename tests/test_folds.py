@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import SettingsError
-from curation.folds import assign_folds, combine_groups
+from curation.folds import assign_folds, combine_groups, ungroup_folds
 
 
 def _counts(labels, fold, n_folds):
@@ -72,3 +72,20 @@ def test_groups_that_share_a_member_become_one():
 
 def test_an_empty_group_name_is_no_group():
     assert combine_groups(np.arange(3), np.array(["", "", ""], dtype=object)).tolist() == [0, 1, 2]
+
+
+def test_ungrouped_folds_move_only_members_of_groups_and_stay_level():
+    labels = np.repeat([0, 1], 60)
+    groups = np.concatenate([np.repeat(np.arange(10), 3), np.arange(10, 100)])
+    fold = assign_folds(labels, groups, 5, seed=0)
+    alone = ungroup_folds(fold, labels, groups, seed=0)
+    assert (alone[30:] == fold[30:]).all()
+    assert sum(len(set(alone[groups == g])) > 1 for g in range(10)) >= 8
+    counts = _counts(labels, alone, 5)
+    assert (counts.max(axis=1) - counts.min(axis=1) <= 1).all()
+    assert (alone == ungroup_folds(fold, labels, groups, seed=0)).all()
+
+
+def test_without_groups_there_are_no_ungrouped_folds():
+    labels = np.array([0, 1, 0, 1])
+    assert ungroup_folds(np.array([0, 0, 1, 1]), labels, np.arange(4), seed=0) is None
