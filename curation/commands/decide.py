@@ -1,0 +1,190 @@
+"""`curate decide`: record decisions without the app, one or a whole table of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curation.commands.options import (
+    Command,
+    account_name,
+    common,
+    dataset_option,
+    option,
+    print_json,
+    store_option,
+)
+from curation.decisions import REASONS, Action, Decision
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from curation.deciding import Subject
+
+VERDICT, MANY = "Verdict (one of them)", "Instead of SAMPLE"
+DECIDE = "Decision"
+
+
+@click.command(cls=Command)
+@click.argument("sample", required=False)
+@option("--keep", group=VERDICT, is_flag=True, help="The given label is right.")
+@option("--hard", group=VERDICT, is_flag=True, help="It is right, but hard to see.")
+@option("--relabel", group=VERDICT, metavar="LABEL", help="It is wrong; this one is right.")
+@option("--ambiguous", group=VERDICT, multiple=True, metavar="LABEL", help="Several are right: give it for each.")
+@option("--exclude", group=VERDICT, type=click.Choice(REASONS), help="The picture does not belong in the data set.")
+@option("--unsure", group=VERDICT, is_flag=True, help="Somebody else shall look.")
+@option(
+    "--from",
+    "file",
+    group=MANY,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A CSV, TSV or Parquet table: sample_id or path, verdict, label, label_2 ..., reason.",
+)
+@option("--undo", group=MANY, is_flag=True, help="Take back the reviewer's latest action.")
+@option("--reviewer", group=DECIDE, metavar="NAME", help="Who decides (default: the name of your account).")
+@option("--comment", group=DECIDE, default="", metavar="TEXT", help="Why.")
+@option("--new-label", group=DECIDE, is_flag=True, help="Allow labels that the data set does not have yet.")
+@dataset_option
+@store_option
+@common
+def command(
+    sample: str | None,
+    file: Path | None,
+    undo: bool,
+    reviewer: str | None,
+    comment: str,
+    new_label: bool,
+    name: str | None,
+    store: str,
+    as_json: bool,
+    workspace: Path,
+    **verdicts: Any,
+) -> None:
+    """Record what is right for a picture, or for all pictures of a table.
+
+    SAMPLE is a sample_id or a path in the data set. A table is recorded as a whole, or, if one of its rows is wrong,
+    not at all; given twice, it counts once. Nothing changes in the data set before `curate publish`.
+    """
+    from curation.datasets import find_dataset
+    from curation.store import open_store
+    from curation.work_queue import open_subject
+
+    chosen = [(verdict, value) for verdict, value in verdicts.items() if value]
+    _check_choice(sample, file, undo, len(chosen))
+    reviewer = reviewer or account_name()
+    dataset = find_dataset(workspace, name)
+    engine = open_store(store or workspace)
+    if undo:
+        _undo(engine, dataset.name, reviewer, as_json)
+        return
+    subject = open_subject(engine, dataset.name, dataset.folder)
+    shared = Action("", dataset.name, reviewer, (), manifest_version=subject.version, comment=comment)
+    if file is not None:
+        _record_table(engine, subject, shared, file, new_label, as_json)
+        return
+    ((verdict, value),) = chosen
+    labels = (value,) if verdict == "relabel" else tuple(value) if verdict == "ambiguous" else ()
+    reason = value if verdict == "exclude" else ""
+    decision = subject.decide(str(sample), verdict, labels, reason, new_label)
+    _record_one(engine, subject, shared, decision, as_json)
+
+
+def _check_choice(sample: str | None, file: Path | None, undo: bool, chosen: int) -> None:
+    if (sample is not None) + (file is not None) + undo != 1:
+        raise click.UsageError("Give a SAMPLE and a verdict, or --from FILE, or --undo.")
+    if sample is None and chosen:
+        raise click.UsageError("A verdict needs a SAMPLE that it is about.")
+    if sample is not None and chosen != 1:
+        raise click.UsageError(
+            f"One verdict is needed, not {chosen or 'none'}: --keep, --hard, --relabel LABEL, --ambiguous LABEL (twice "
+            "or more), --exclude REASON or --unsure."
+        )
+
+
+def _record_one(engine: Engine, subject: Subject, shared: Action, decision: Decision, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from rich.text import Text
+
+    from curation.store import record
+    from curation.terminal import shown, shown_path, stdout_console
+
+    recorded = record(engine, replace(shared, action_id=uuid.uuid4().hex, decisions=(decision,)))
+    state = recorded.states[decision.item_id]
+    if as_json:
+        print_json({"action_id": recorded.action_id, "new": recorded.new, "states": recorded.states})
+        return
+    path = subject.path_of(decision.sample_id)
+    said = " / ".join(shown(label) for label in decision.labels) or decision.reason
+    line = f"{shown_path(path, 60)}: {decision.verdict}{f' “{said}”' if said else ''}"
+    was = f" (given: “{shown(decision.given_label)}”)" if decision.given_label else ""
+    stdout_console().print(Text(f"{line}{was}, by {shown(shared.reviewer)}.{MEANS[state]}"), soft_wrap=True)
+
+
+MEANS = {
+    "open": " Somebody else is to decide.",
+    "second": " A second opinion is still needed.",
+    "disagreement": " Reviewers disagree: it waits in the queue of disagreements.",
+    "done": "",
+}
+
+
+def _record_table(engine: Engine, subject: Subject, shared: Action, file: Path, new_label: bool, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from curation.deciding import read_decisions, table_action
+    from curation.errors import SettingsError
+    from curation.store import decisions, record
+    from curation.terminal import stdout_console
+
+    found = read_decisions(file, subject, new_label)
+    if not found.decisions:
+        raise SettingsError(f"{file} decides nothing: no row has a verdict or a label.")
+    taken_back = set(decisions(engine, subject.dataset, reviewer=shared.reviewer)["undoes"]) - {""}
+    action = table_action(replace(shared, decisions=found.decisions), taken_back)
+    recorded = record(engine, action)
+    counts = Counter(decision.verdict for decision in action.decisions)
+    states = Counter(recorded.states.values())
+    if as_json:
+        print_json(
+            {
+                "action_id": recorded.action_id,
+                "new": recorded.new,
+                "decisions": len(action.decisions),
+                "skipped": found.skipped,
+                "verdicts": dict(counts),
+                "states": dict(states),
+            }
+        )
+        return
+    words = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common())
+    said = f"Recorded: {words}."
+    console = stdout_console()
+    console.print(said if recorded.new else "Nothing new: this table was recorded before.", soft_wrap=True)
+    if found.skipped:
+        console.print(f"Left out, having no verdict or label: {found.skipped:,} of the rows.")
+    for state in ("second", "disagreement", "open"):
+        if states[state]:
+            console.print(f"{states[state]:,}:{MEANS[state]}")
+    console.print("Take all of them back: curate decide --undo. See what they change: curate status")
+
+
+def _undo(engine: Engine, dataset: str, reviewer: str, as_json: bool) -> None:
+    from rich.text import Text
+
+    from curation.store import undo
+    from curation.terminal import shown, stdout_console
+
+    undone = undo(engine, dataset, reviewer, undo_id=uuid.uuid4().hex)
+    if as_json:
+        print_json({"undone": undone.action_id if undone else None, "items": list(undone.items) if undone else []})
+    elif undone is None:
+        stdout_console().print(Text(f"{shown(reviewer)} has decided nothing that could be taken back."))
+    else:
+        what = f"{len(undone.items):,} items" if len(undone.items) > 1 else undone.items[0]
+        stdout_console().print(Text(f"Taken back: the decision of {shown(reviewer)} on {what}."))

@@ -1,0 +1,102 @@
+"""`curate queue`: what is to be reviewed next, and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curation.commands.options import COMMON, Command, common, option, print_json, run_argument, store_option
+
+if TYPE_CHECKING:
+    from curation.cards import Card
+    from curation.store import Item
+
+LISTED = 20
+WHICH = "Which"
+
+
+@click.command(cls=Command)
+@run_argument
+@option("--issue", group=WHICH, default="", metavar="NAME", help="Only items with this issue.")
+@option("--label", group=WHICH, default="", metavar="LABEL", help="Only items with this given label.")
+@option("--split", group=WHICH, default="", metavar="NAME", help="Only items of this split.")
+@option("--text", group=WHICH, default="", metavar="TEXT", help="Only items with this in path, label or suggestion.")
+@option(
+    "--state",
+    group=WHICH,
+    default="",
+    metavar="STATE",
+    help="open, second, disagreement or done (default: what waits for an opinion).",
+)
+@option("--reviewer", group=WHICH, default="", metavar="NAME", help="As this reviewer would get them.")
+@option("--top", group=COMMON, type=click.IntRange(1, 100_000), default=LISTED, show_default=True, metavar="N")
+@store_option
+@common
+def command(
+    run_id: str | None,
+    issue: str,
+    label: str,
+    split: str,
+    text: str,
+    state: str,
+    reviewer: str,
+    top: int,
+    store: str,
+    as_json: bool,
+    workspace: Path,
+) -> None:
+    """Say what is to be reviewed next, and why.
+
+    RUN is a run id or the beginning of one; without it, the latest run. Nobody is handed anything: the app, and whoever
+    else is reviewing, go on undisturbed.
+    """
+    from curation import review
+    from curation.manifest import manifest_folder
+    from curation.runs import read_run
+    from curation.store import Filters, find_items, open_store
+    from curation.terminal import RichProgress
+    from curation.work_queue import refill
+
+    run = read_run(workspace, run_id)
+    dataset = str(run.info["dataset"])
+    engine = open_store(store or workspace)
+    with RichProgress() as progress:
+        refill(engine, run, manifest_folder(workspace, dataset), progress)
+    filters = Filters(issue=issue, given_label=label, split=split, text=text, state=state)
+    items = find_items(engine, dataset, filters, top, reviewer)
+    cards = review.cards(run, [item.item_id for item in items], {item.item_id: item.members for item in items})
+    if as_json:
+        print_json([_facts(item, card) for item, card in zip(items, cards, strict=True)])
+    else:
+        _print(items, cards)
+
+
+def _facts(item: Item, card: Card) -> dict[str, Any]:
+    """What a program gets; what a second reviewer must not see is left out."""
+    shown = {name: value for name, value in asdict(item).items() if name not in ("lease_seconds", "show_suggestion")}
+    if not item.show_suggestion:
+        return {**shown, "suggestion": "", "suggestions": [], "why": []}
+    return {**shown, "suggestions": [list(pair) for pair in card.suggestions], "why": list(card.why)}
+
+
+def _print(items: list[Item], cards: list[Card]) -> None:
+    from rich.text import Text
+
+    from curation.terminal import shown, shown_path, stdout_console, table
+
+    console = stdout_console()
+    if not items:
+        console.print("Nothing waits there.")
+        return
+    drawn = table(">", "Picture", "Given", "Why")
+    drawn.columns[-1].no_wrap = False
+    for place, (item, card) in enumerate(zip(items, cards, strict=True), 1):
+        copies = f" (+{len(item.members) - 1})" if len(item.members) > 1 else ""
+        picture = shown_path(card.path, 30) + copies
+        why = " ".join(card.why) if item.show_suggestion else ""
+        state = {"second": "Second opinion. ", "disagreement": "Reviewers disagree. "}.get(item.state, "")
+        drawn.add_row(f"{place:,}", Text(picture), shown(item.given_label), Text(state + why))
+    console.print(drawn)
