@@ -6,11 +6,11 @@ Three files, only ever appended to, under one lock:
     <tag>-s64.index   one fixed-size record per picture: hashes, size, measurements, row number, checksums
     <tag>.files       state of a file (device, inode, size, times) -> content hash, so that it need not be read again
 
-A row is written and synced before its record, and every record carries a checksum of itself and of its row. So
-whatever is killed, torn or overwritten at any moment shows as a record that is missing or wrong; it is decoded again
-and appended again, and of two records for the same content the later one counts. Only rows are synced: a disk that
-turns out to be full has to say so before they are mapped into memory, while records that a power cut loses are just
-made again. Readers need no lock and no right to write.
+A row is written before its record, and every record carries a checksum of itself and of its row. So whatever is
+killed, torn, lost in a power cut or overwritten shows as a record that is missing or wrong; it is decoded again and
+appended again, and of two records for the same content the later one counts. Only rows are synced, once, at the end: a
+disk that turns out to be full has to say so before they are mapped into memory. Readers need no lock and no right to
+write.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def wrong_rows(rows: np.ndarray, numbers: np.ndarray, checksums: np.ndarray, thr
 
 
 def append_entries(stem: Path, size: int, rows: np.ndarray, records: np.ndarray) -> None:
-    """Make rows (row_record) and their records durable: INDEX_RECORD with the checksum of the row, `row` counted from 0
-    in `rows`, -1 unreadable.
+    """Append rows (row_record) and their records: INDEX_RECORD with the checksum of the row, `row` counted from 0 in
+    `rows`, -1 unreadable.
 
     Raises
     ------
@@ -122,14 +122,26 @@ def append_entries(stem: Path, size: int, rows: np.ndarray, records: np.ndarray)
             with _appending(_file(stem, ".rows"), record.itemsize) as stream:
                 first = stream.tell() // record.itemsize
                 stream.write(rows.data)
-                failpoint("pixels.before_sync")
-                stream.flush()
-                os.fsync(stream.fileno())
         failpoint("pixels.after_rows")
         records = records.copy()
         records["row"][records["row"] >= 0] += first
         _append_records(_file(stem, ".index"), records)
         failpoint("pixels.after_index")
+
+
+def sync_rows(stem: Path) -> None:
+    """Make all rows durable.
+
+    Raises
+    ------
+    WorkspaceError : the disk turned out to be full; what could not be kept is noticed by its checksum.
+    """
+    path = _file(stem, ".rows")
+    with _explained(stem.parent):
+        failpoint("pixels.before_sync")
+        if path.exists():
+            with path.open("ab") as stream:
+                os.fsync(stream.fileno())
 
 
 def append_states(path: Path, states: dict[bytes, bytes]) -> None:

@@ -32,7 +32,7 @@ from curation.pixel_cache import INDEX_RECORD, MEASUREMENTS, row_record
 from curation.progress import SILENT, Progress
 from curation.records import Records
 
-FLUSH_BYTES = 64 * 2**20  # decoded but not yet on disk
+FLUSH_BYTES = 4 * 2**20  # decoded but not yet written
 FLUSH_SECONDS = 10.0
 
 
@@ -118,7 +118,7 @@ def decode(records: Records, size: int, cache: Path, progress: Progress = SILENT
                         new_states[state_key] = content
                 writer.add(chunk)
                 advance(len(chunk.states))
-        writer.flush()
+        writer.finish()
         with suppress(WorkspaceError):  # all pictures are there; those files will just be read again next time
             pixel_cache.append_states(states_path, new_states)
     if writer.written:
@@ -236,6 +236,11 @@ class _Writer:
         pixel_cache.append_entries(self.stem, self.size, rows, records)
         self.written += len(records)
         self.waiting, self.rows, self.since = [], 0, time.monotonic()
+
+    def finish(self) -> None:
+        self.flush()
+        if self.written:
+            pixel_cache.sync_rows(self.stem)
 
 
 def _fill(

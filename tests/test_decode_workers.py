@@ -202,7 +202,7 @@ def test_an_error_of_the_caller_stops_the_helpers(
     root: Path, tmp_path: Path, helped: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pixels, "FLUSH_BYTES", 1)
-    set_failpoints("pixels.before_sync:enospc:3")
+    set_failpoints("pixels.before_close:enospc:3")
     try:
         with pytest.raises(WorkspaceError, match="Free some space"):
             scan(root, tmp_path / "b", 3)

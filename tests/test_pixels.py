@@ -203,9 +203,10 @@ def test_a_poisoned_cache_is_noticed_and_rebuilt(root: Path, tmp_path: Path, suf
 
 
 @pytest.mark.parametrize(
-    "point", ["pixels.after_rows", "pixels.before_sync", "pixels.before_close", "pixels.after_index"]
+    ("point", "count"),
+    [(f"pixels.{name}", count) for name in ("after_rows", "before_close", "after_index") for count in (1, 2, 3)]
+    + [("pixels.before_sync", 1)],
 )
-@pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_killed_run_leaves_a_cache_that_the_next_one_completes(
     root: Path, tmp_path: Path, point: str, count: int
 ) -> None:
