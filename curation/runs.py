@@ -6,6 +6,7 @@
     lock                                held while a process scores this run
 .curate/runs/<run_id>/                  a complete run, never changed again
     samples.parquet  issues.parquet     the tables
+    rejected.parquet                    what the source holds or lists and is no sample, and why
     pred_probs.npy  fold.npy ...        the arrays (ARRAYS), those that the mode has
     run.json                            settings, seed, versions, timings, counts; written last
 """
@@ -219,6 +220,10 @@ class Run:
     def issues(self) -> pd.DataFrame:
         """One row per finding, in rank order: detector columns and `rank`."""
         return self._table("issues")
+
+    def rejected(self) -> pd.DataFrame:
+        """`path` and `reason` of everything that the source holds or lists and that is no sample."""
+        return self._table("rejected")
 
     def has_array(self, name: str) -> bool:
         """Whether the run kept that array (see ARRAYS)."""

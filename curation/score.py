@@ -41,6 +41,8 @@ from curation.statistics import statistics_from_probs
 NEIGHBOURS = 10
 # Fewer labelled pictures than this teach a network nothing.
 MIN_LABELLED = 10
+# So many of what a source holds or lists and is no sample are named in run.json; rejected.parquet has all of them.
+NAMED_REJECTED = 1000
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def score(
         with clock.stage("write"):
             partial.write_table("samples", _samples_table(pixels, inputs))
             partial.write_table("issues", issues)
+            partial.write_table("rejected", records.rejected)
         facts = {
             "dataset": name,
             "source": str(source),
@@ -135,7 +138,8 @@ def score(
             "manifest_version": version.version,
             "samples": len(pixels.samples),
             "unreadable": len(inputs.unreadable),
-            "rejected": records.rejected.to_dict("records"),
+            "rejected": records.rejected.head(NAMED_REJECTED).to_dict("records"),
+            "rejected_count": len(records.rejected),
             "classes": list(inputs.class_names),
             "notes": [*records.notes, *version.notes, *notes],
             "issues": issues.loc[issues["is_issue"], "issue"].value_counts().to_dict(),

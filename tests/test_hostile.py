@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from curation import runs
+from curation.commands.summary import print_summary
 from curation.errors import SourceError
 from curation.progress import Advance, Progress
 from curation.score import ScoreSettings, score
@@ -147,3 +150,18 @@ def test_nothing_is_claimed_about_labels_that_no_model_could_judge(
     assert run.info["health"]["label_health"] is None
     assert not run.has_array("pred_probs")
     assert "label_error" not in run.info["issues"]
+
+
+def test_a_table_of_refused_rows_alone_fills_no_run_json(tmp_path: Path) -> None:
+    source = make_set(tmp_path / "set", count=2)
+    rows = ["image,label", "a/0.png,a", "b/0.png,b", *(f"nowhere/{n}.png,a" for n in range(3000))]
+    (source / "labels.csv").write_text("\n".join(rows))
+    run = score(source / "labels.csv", QUICK, tmp_path / "ws")
+    assert run.info["rejected_count"] == len(run.rejected()) == 3000
+    assert len(run.info["rejected"]) == 1000
+    assert run.rejected().loc[2999, "reason"] == "labels.csv, line 3003: there is no such file"
+    stream = StringIO()
+    print_summary(run, Console(file=stream, width=100))
+    assert "3,000 left out" in stream.getvalue()
+    assert "2,997 more" in stream.getvalue()
+    assert "Judged by" not in stream.getvalue()

@@ -58,19 +58,19 @@ def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None
     if hidden > 0:
         _indented(console, f"and {counted(hidden, 'more note')}: curate report", "dim")
     broken = samples[samples["status"] != "ok"]
-    _reasons("could not be read", broken, console, "curate issues --issue unreadable")
+    _reasons("could not be read", broken, len(broken), console, "curate issues --issue unreadable")
     rejected = pd.DataFrame(info.get("rejected") or [])
-    _reasons("left out", rejected, console, "curate report")
+    _reasons("left out", rejected, info.get("rejected_count", len(rejected)), console, "curate report")
 
 
-def _reasons(what: str, files: pd.DataFrame, console: Console, rest: str) -> None:
+def _reasons(what: str, files: pd.DataFrame, count: int, console: Console, rest: str) -> None:
     if files.empty:
         return
-    console.print(Text(f"  {len(files):,} {what}:", style="red"))
+    console.print(Text(f"  {count:,} {what}:", style="red"))
     for path, reason in zip(files["path"][:LISTED_REASONS], files["reason"][:LISTED_REASONS], strict=True):
         console.print(Text(f"    {shown_path(path, 40)}: {shown(reason, 100)}"))
-    if len(files) > LISTED_REASONS:
-        console.print(Text(f"    and {len(files) - LISTED_REASONS:,} more: {rest}", style="dim"))
+    if count > LISTED_REASONS:
+        console.print(Text(f"    and {count - LISTED_REASONS:,} more: {rest}", style="dim"))
 
 
 def _model(info: dict[str, Any], console: Console) -> None:

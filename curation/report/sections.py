@@ -275,7 +275,7 @@ def notes(page: Page) -> str:
     rejected = info.get("rejected") or []
     if isinstance(rejected, list) and rejected:
         lines = [[bdi(path, "path"), text(reason, 500)] for path, reason in map(_path_and_reason, rejected[:FILES])]
-        parts.append(f"<h3>Left out: {shown_of(len(lines), len(rejected), 'entries')}</h3>")
+        parts.append(f"<h3>Left out: {shown_of(len(lines), info.get('rejected_count', len(rejected)), 'entries')}</h3>")
         parts.append(table(["entry", "reason"], lines))
     skipped = info.get("skipped_detectors") or {}
     if isinstance(skipped, Mapping) and skipped:
