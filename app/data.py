@@ -12,8 +12,8 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
-from curation import groups as grouping
 from curation import consensus, history, learning, manifest, overview, review, store
+from curation import groups as grouping
 from curation.desk import Album
 from curation.errors import CurationError
 from curation.relearning import EVERY, relearn

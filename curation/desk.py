@@ -98,7 +98,6 @@ def read_message(value: Any) -> Message:
 def _read_pressed(value: Any) -> Pressed:
     if not isinstance(value, dict) or not _ID.fullmatch(str(value.get("action_id", ""))):
         raise SettingsError("The browser sent an action without an id; reload the page.")
-    seconds = value.get("seconds")
     return Pressed(
         action_id=str(value["action_id"]),
         undo=value.get("kind") == "undo",
@@ -107,11 +106,16 @@ def _read_pressed(value: Any) -> Pressed:
         name=_text(value.get("name"), 50),
         labels=tuple(_texts(value.get("labels"), MOST_LABELS)),
         sample_id=_text(value.get("sample_id"), 100),
-        seconds=float(min(max(seconds, 0), 86_400)) if isinstance(seconds, int | float) else 0.0,
+        seconds=_seconds(value.get("seconds")),
         shown=value.get("shown") is not False,
         comment=_text(value.get("comment"), 10_000),
         new_label=value.get("new_label") is True,
     )
+
+
+def _seconds(value: Any) -> float:
+    """0 to a day; what is no number took no time."""
+    return min(max(float(value), 0.0), 86_400.0) if isinstance(value, int | float) and value == value else 0.0
 
 
 def _text(value: Any, longest: int) -> str:
