@@ -132,7 +132,7 @@ class _Helper:
     """One process that decodes; whatever is asked of it raises one of _GONE when it is no longer there."""
 
     def __init__(self) -> None:
-        if not sys.executable:  # Python inside of another program
+        if not sys.executable or getattr(sys, "frozen", False):  # Python inside of another program
             raise OSError
         command = [sys.executable, "-S", "-W", "ignore", "-c", _BOOTSTRAP]
         self.process = subprocess.Popen(

@@ -86,6 +86,7 @@ def make_enlarged(source: Path, target: Path) -> None:
 def scan(root: Path, size: int, threads: int) -> dict[str, float]:
     """Seconds of our first and second scan, in this process."""
     import scipy.sparse.csgraph  # noqa: F401  imports are not counted
+    import threadpoolctl  # noqa: F401
 
     records = read_records(root)
     seconds: dict[str, float] = {}

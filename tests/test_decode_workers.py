@@ -166,6 +166,14 @@ def test_where_no_helper_can_be_started_threads_decode(
     assert_same(scan(root, tmp_path / "a", 1), together)
 
 
+def test_a_program_that_has_python_inside_is_not_started_again(
+    root: Path, tmp_path: Path, helped: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
+    assert scan(root, tmp_path / "b", 3).decoded
+
+
 def test_a_helper_of_another_version_is_not_used(
     root: Path, tmp_path: Path, helped: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
