@@ -1,11 +1,14 @@
 """The review app's frame: opens the data set, knows who is there, and leads to the pages.
 
-streamlit run app/main.py -- --workspace DIR [--run RUN] [--store URL]        what `curate review` does
+streamlit run app/main.py -- --workspace DIR [--run RUN] [--store URL | CURATE_STORE=URL]
+
+is what `curate review` does
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -24,7 +27,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--workspace", type=Path, default=Path("."))
     parser.add_argument("--run", default=None)
-    parser.add_argument("--store", default="")
+    parser.add_argument("--store", default=os.environ.get("CURATE_STORE", ""))
     return parser.parse_known_args(arguments)[0]
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from curation.commands.options import Command, common, option, print_json, run_argument
+from curation.commands.options import Command, common, option, print_json, run_argument, store_option
 from curation.errors import NotFoundError, SettingsError
 
 REVIEW = "Review"
@@ -47,15 +48,8 @@ THEME = {
     show_default=True,
     help="Address to listen on; others than this machine only with authentication.",
 )
-@option(
-    "--store",
-    group=REVIEW,
-    default="",
-    envvar="CURATE_STORE",
-    metavar="URL",
-    help="Where decisions are kept, for a team: postgresql://... (default: in the workspace).",
-)
 @option("--no-browser", group=REVIEW, is_flag=True, help="Do not open the browser.")
+@store_option
 @common
 def command(
     run_id: str | None, port: int | None, host: str, store: str, no_browser: bool, as_json: bool, workspace: Path
@@ -80,6 +74,8 @@ def command(
     else:
         click.echo(f"Review of run {run.run_id}: {url}\nStop it with Ctrl-C; everything decided is saved.")
     sys.stdout.flush()
+    if click.get_current_context().get_parameter_source("store") is ParameterSource.ENVIRONMENT:
+        store = ""  # the app reads it there; on a command line everybody on the machine would see the password
     parts = streamlit_command(workspace, run_id, store, host, port, not no_browser)
     os.execv(parts[0], parts)
 
