@@ -104,7 +104,7 @@ def test_what_was_added_removed_renamed_and_edited_is_said(photos: Path) -> None
     (photos / "cat" / "2.jpg").rename(photos / "dog" / "2.jpg")
     found = score(photos)
     assert (found.version, found.changed) == ("v0002", True)
-    assert "1 added, 1 dropped, 2 renamed, 1 relabelled" in found.notes[0]
+    assert "1 added, 1 removed, 2 renamed, 1 relabelled" in found.notes[0]
     assert [(kind, path) for kind, path, _, _ in told(photos)] == [
         ("drop", "cat/1.jpg"), ("rename", "cat/zero.jpg"), ("rename", "dog/2.jpg"), ("relabel", "dog/2.jpg"),
         ("add", "dog/new.jpg"),

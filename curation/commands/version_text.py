@@ -1,0 +1,104 @@
+"""How versions and changes are shown on the terminal; every text from outside is made harmless."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from curation.change_table import change_table, count_changes
+from curation.explain import visible
+from curation.manifest import count_words
+from curation.terminal import shown, shown_path, table
+
+LISTED = 30
+
+
+def print_changes(changes: Sequence[Mapping[str, Any]], console: Console, listed: int = LISTED) -> None:
+    """Change lines as a table, the first ones, and how many of each kind there are."""
+    console.print(Text(count_changes(changes), style="bold"))
+    if not changes:
+        return
+    rows = change_table(changes[:listed]).to_dict("records")
+    who = any(row["reviewer"] for row in rows)
+    drawn = table("Change", "Picture", "From", "To", *(["By"] if who else []))
+    room = max(console.width - (74 if who else 60), 14)
+    for row in rows:
+        cells = [row["change"], shown_path(row["path"], room), _cell(row["before"]), _cell(row["after"])]
+        drawn.add_row(*cells, *([_cell(row["reviewer"], 14)] if who else []))
+    console.print(drawn)
+    if len(changes) > listed:
+        console.print(Text(f"{len(changes) - listed:,} more: --top N, or --json for all", style="dim"))
+
+
+def _cell(text: str, cells: int = 20) -> str:
+    return shown(text, cells) if text else ""
+
+
+def print_header(header: Mapping[str, Any], console: Console) -> None:
+    """Who made a version, when, from what, and why."""
+    parents = " and ".join(str(parent) for parent in (header["parent"], header["merged"]) if parent)
+    console.print(
+        Text(str(header["version"]), style="bold"),
+        Text(f"{header['kind']} by {shown(header.get('author', ''))}, {when(header)}"),
+        Text(f"on branch {header['branch']}" if header["branch"] != "main" else ""),
+    )
+    for line in str(header.get("message", "")).split("\n")[:20]:
+        console.print(Text(f"    {visible(line, 300)}"), soft_wrap=True)
+    counts = [f"{header['samples']:,} pictures", f"{header.get('excluded') or 0:,} excluded"]
+    counts += [f"{header['unlabelled']:,} unlabelled"] if header.get("unlabelled") else []
+    console.print(Text(f"    {', '.join(counts)}{f'; made from {parents}' if parents else ''}", style="dim"))
+    console.print(Text(f"    {header['hash']}", style="dim"), soft_wrap=True)
+
+
+def print_log(headers: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Two or three lines per version: who, when; what changed; why."""
+    for header in headers:
+        tags = ", ".join(shown(tag, 40) for tag in header.get("tags", []))
+        merged = f" of {header['merged']}" if header["merged"] else ""
+        branch = f", branch {header['branch']}" if header["branch"] != "main" else ""
+        counts = {kind: count for kind, count in header["changes"].items() if kind != "import"}
+        changed = count_words(counts) if header["parent"] else f"{header['samples']:,} pictures"
+        console.print(
+            Text(str(header["version"]), style="bold"),
+            Text(f"({tags})" if tags else "", style="cyan"),
+            Text(f"{header['kind']}{merged} by {shown(header.get('author', ''))}, {when(header)}{branch}"),
+            soft_wrap=True,
+        )
+        console.print(Text(f"    {visible(str(header.get('message', '')), 200, False)}"), soft_wrap=True)
+        console.print(Text(f"    {changed}", style="dim"), soft_wrap=True)
+
+
+def print_conflicts(conflicts: Sequence[Mapping[str, Any]], console: Console, what: str, listed: int = 10) -> None:
+    """Conflicts of a merge, a revert or an import: what stays, and what the other side wanted."""
+    if not conflicts:
+        return
+    console.print(Text(f"{len(conflicts):,} {what}:", style="red"))
+    for line in conflicts[:listed]:
+        field = str(line.get("field", ""))
+        why = f" ({line['why']})" if line.get("why") else ""
+        sides = f"stays {_side(line.get('from'))}, not {_side(line.get('to'))}"
+        console.print(Text(f"    {shown_path(line['path'], 40)}: {field} {sides}{why}"), soft_wrap=True)
+    if len(conflicts) > listed:
+        console.print(Text(f"    and {len(conflicts) - listed:,} more", style="dim"))
+
+
+def _side(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("label") or value.get("status") or value
+    return "nothing" if value is None else f"“{shown(str(value), 30)}”"
+
+
+def when(header: Mapping[str, Any]) -> str:
+    """`2026-11-21 14:30`, UTC."""
+    return visible(str(header.get("created", ""))[:16].replace("T", " "), 16)
+
+
+def typed(command: str, workspace: Path, name: str | None) -> str:
+    """A command to type next, with the flags that this one had."""
+    where = "" if str(workspace) == "." else f" --workspace {shlex.quote(str(workspace))}"
+    return command + where + (f" --name {shlex.quote(name)}" if name else "")
