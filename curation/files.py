@@ -157,12 +157,11 @@ def workspace_errors(path: Path, option: str = "--workspace DIR") -> Iterator[No
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = (
-            f"Free some space, or choose another place with {option}, and run the same command again."
-            if full
-            else f"Choose a place that you can write to with {option}."
-        )
+        advice = f"Choose a place that you can write to with {option}."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = f"Free some space, or choose another place with {option}, and run the same command again."
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            advice = "Close other programs or allow more open files (ulimit -n), and run the same command again."
         raise WorkspaceError(f"{path} could not be written: {error.strerror or error}. {advice}") from error
 
 

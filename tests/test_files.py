@@ -65,7 +65,7 @@ def test_a_file_that_is_being_written_is_no_leftover(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["latest"]
 
 
-@pytest.mark.parametrize("name", ["名" * 85, "é" * 127, "x" * 255])
+@pytest.mark.parametrize("name", ["名" * 85, "é" * 127, "x" * 255], ids=["wide", "accented", "plain"])
 def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, "new")
     assert os.listdir(tmp_path) == [name]
@@ -83,6 +83,16 @@ def test_a_failing_write_leaves_the_old_content_and_no_temporary_file(tmp_path: 
         files.write_atomic(path, fail)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [(errno.ENOSPC, "Free some space"), (errno.EFBIG, "Free some space"), (errno.EMFILE, "ulimit -n"),
+     (errno.EACCES, "that you can write to with --workspace DIR")],
+)  # fmt: skip
+def test_what_the_system_refuses_comes_with_what_to_do_about_it(tmp_path: Path, code: int, advice: str) -> None:
+    with pytest.raises(WorkspaceError, match=advice), files.workspace_errors(tmp_path):
+        raise OSError(code, os.strerror(code))
 
 
 def test_a_failing_sync_is_never_taken_for_a_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
