@@ -1,8 +1,6 @@
 """The review app's frame: opens the data set, knows who is there, and leads to the pages.
 
-streamlit run app/main.py -- --workspace DIR [--run RUN] [--store URL | CURATE_STORE=URL]
-
-is what `curate review` does
+`curate review` starts it: streamlit run app/main.py -- --workspace DIR [--run RUN] [--store URL], or CURATE_STORE=URL.
 """
 
 from __future__ import annotations

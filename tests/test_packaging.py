@@ -35,6 +35,8 @@ def test_a_wheel_works_outside_of_the_checkout(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("curate-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {"curation/cli.py", "curation/commands/score.py", "curation/report/style.py"} <= set(names)
+    parts = [path for path in (ROOT / "app").rglob("*") if path.suffix in (".py", ".js", ".css")]
+    assert {path.relative_to(ROOT).as_posix() for path in parts} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "pipelines", "data_manifest"))]
 
     fresh = tmp_path / "fresh"
@@ -46,6 +48,8 @@ def test_a_wheel_works_outside_of_the_checkout(tmp_path: Path) -> None:
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     assert "Commands" in run(fresh / "bin" / "curate", "--help", cwd=tmp_path)
     code = "import curation, curation.score, curation.report; print(curation.__file__)"
+    assert run(python, "-c", code, cwd=tmp_path).strip().startswith(str(packages))
+    code = "from curation.commands.review import _app_script as app; print(app())"
     assert run(python, "-c", code, cwd=tmp_path).strip().startswith(str(packages))
     found = run(fresh / "bin" / "curate", "doctor", "--json", "--workspace", tmp_path / "new", cwd=tmp_path)
     assert '"curate": "0.' in found
