@@ -20,7 +20,6 @@ from PIL import __version__ as pillow_version
 from PIL import features
 
 from curation import sources
-from curation.containers import array_picture, open_container
 from curation.decoding import CANONICAL_SHORT_PX, Picture, TooBigHere, decode_picture
 from curation.errors import UnreadableError
 from curation.measurements import Prepared, measure, prepare
@@ -120,6 +119,8 @@ def _load(task: Task, path: str) -> tuple[bytes, bytes | None, int, Callable[[in
         content, length = hashlib.sha256(data).digest()[:16], len(data)
         open_picture: Callable[[int], Picture] = lambda short_px: decode_picture(data, short_px, task.max_pixels)  # noqa: E731
     else:
+        from curation.containers import array_picture, open_container  # here: few sets have any
+
         file, key, index = member
         location = sources.locate(task.root, file)
         state = location.stat()

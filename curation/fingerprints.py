@@ -176,11 +176,10 @@ class _Search:
     def block(self, first: int) -> Candidates:
         """Candidates that the pictures first..first + _ROWS ask for."""
         asking = window_coefficients(self.grey[first : first + _ROWS], self.windows)
-        found = []
-        for window, fingerprints in enumerate(asking):
-            a, b = self.near_pairs(first, invariants(fingerprints))
-            found.append(_best_position(fingerprints[a - first], self.base, a, b, window))
-        return _merged(found)
+        pairs = [self.near_pairs(first, invariants(fingerprints)) for fingerprints in asking]
+        window = np.repeat(np.arange(len(asking)), [len(a) for a, _ in pairs])
+        a, b = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        return _merged([_best_position(asking[window, a - first], self.base, a, b, window)])
 
     def near_pairs(self, first: int, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(a, b) with question a - first within RADIUS of vector b, a != b, at most SEARCHED per a."""
@@ -211,14 +210,16 @@ def _nearest(a: np.ndarray, b: np.ndarray, distance: np.ndarray, count: int) -> 
     return order[np.arange(len(a)) - np.searchsorted(sorted_a, sorted_a) < count]
 
 
-def _best_position(asking: np.ndarray, base: np.ndarray, a: np.ndarray, b: np.ndarray, window: int) -> Candidates:
+def _best_position(
+    asking: np.ndarray, base: np.ndarray, a: np.ndarray, b: np.ndarray, window: np.ndarray
+) -> Candidates:
     """The position of b in which its fingerprint is nearest to `asking`, that of a's window; those beyond RADIUS go."""
     cosine = position_cosines(asking, base[b])
     best = cosine.argmax(axis=0) if len(a) else np.zeros(0, np.int64)
     distance = np.sqrt(np.maximum(0, 2 - 2 * cosine[best, np.arange(len(a))]))
     near = np.flatnonzero(distance < RADIUS)
-    near = near[_nearest(a[near], b[near], distance[near], NEAREST)]
-    return Candidates(a[near], b[near], np.full(len(near), window), best[near], distance[near])
+    near = near[_nearest(a[near] * len(WINDOWS) + window[near], b[near], distance[near], NEAREST)]
+    return Candidates(a[near], b[near], window[near], best[near], distance[near])
 
 
 def position_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -93,13 +93,13 @@ def measure(prepared: Sequence[Prepared], size: int) -> tuple[np.ndarray, np.nda
     histogram = np.stack([one.histogram for one in prepared]).astype(np.float64)
     share = histogram / histogram.sum(axis=1, keepdims=True)
     levels = np.arange(256) / 255
-    mean = share @ levels
+    mean = (share * levels).sum(axis=1)  # a matrix product would depend on how many there are, in the last bit
     below = share.cumsum(axis=1)
     values = {
         "brightness": mean,
         "brightness_p05": (below < 0.05).sum(axis=1) / 255,
         "brightness_p99": (below < 0.99 - 1e-9).sum(axis=1) / 255,
-        "contrast": np.sqrt(np.maximum(share @ levels**2 - mean**2, 0)),
+        "contrast": np.sqrt(np.maximum((share * levels**2).sum(axis=1) - mean**2, 0)),
         "entropy_bits": -(share * np.log2(np.where(share > 0, share, 1))).sum(axis=1),
         "sharpness": np.array([one.sharpness for one in prepared]),
         "saturation": spread.mean(axis=1) / 255,

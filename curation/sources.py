@@ -13,7 +13,6 @@ import stat
 from functools import lru_cache
 from pathlib import Path
 
-from curation.containers import open_container
 from curation.decoding import Picture, decode_picture
 from curation.errors import UnreadableError
 from curation.file_names import text_to_path
@@ -40,6 +39,8 @@ def open_picture(root: Path, path: str, short_px: int | None = None) -> Picture:
     """
     member = split_member(path)
     if member is not None:
+        from curation.containers import open_container  # here: few sets have any
+
         file, key, index = member
         return open_container(locate(root, file), key).picture(index)
     return decode_picture(read_bytes(root, path), short_px)

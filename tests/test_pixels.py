@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from curation import chunks, decoding, pixel_cache, pixels
+from curation import chunks, containers, decoding, pixel_cache, pixels
 from curation.errors import SourceError, WorkspaceError
 from curation.files import set_failpoints
 from curation.pixels import Pixels, decode, peek_size
@@ -170,7 +170,7 @@ def test_array_members_are_decoded_and_remembered(tmp_path: Path, monkeypatch: p
     found = decode(records_of(tmp_path / "p", paths), 8, tmp_path / "c")
     assert (found.gather(np.arange(5))[..., 1] == images).all()
     assert "none with the number 9" in found.samples["reason"].iloc[5]
-    monkeypatch.setattr(chunks, "open_container", lambda *_: pytest.fail("the array file was read again"))
+    monkeypatch.setattr(containers, "open_container", lambda *_: pytest.fail("the array file was read again"))
     again = decode(records_of(tmp_path / "p", paths[:5]), 8, tmp_path / "c")
     assert again.decoded == 0
 
