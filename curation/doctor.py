@@ -13,6 +13,8 @@ import curation
 from curation import plan, run_key, runs
 from curation.errors import CurationError, WorkspaceError
 from curation.files import check_workspace, is_abandoned
+from curation.manifest_files import headers
+from curation.manifest_files import unfinished as unfinished_parts
 from curation.wording import counted
 
 PACKAGES = (*run_key.RESULT_PACKAGES, "pyarrow", "h5py", "safetensors", "click", "rich")
@@ -32,7 +34,7 @@ def inspect(workspace: Path) -> dict[str, Any]:
     gpu : `usable`, `why`, and `devices`: name, memory_bytes, fast_bf16 each
     weights : by model that `auto` may take, `there` and `why`
     auto : by kind of pictures, mode, model, device, size_px and why
-    workspace : path, writable, free_bytes, curate_bytes, runs, unfinished, leftovers
+    workspace : path, writable, free_bytes, curate_bytes, runs, manifests, unfinished, leftovers
     problems : sentences; empty when all is well. Being offline or without a GPU is no problem.
     """
     problems: list[str] = []
@@ -190,6 +192,7 @@ def _workspace(workspace: Path, problems: list[str]) -> dict[str, Any]:
         "free_bytes": free,
         "curate_bytes": sum(_size(path) for path in files),
         "runs": _runs(place, problems) if usable else [],
+        "manifests": _manifests(place, problems) if usable else {},
         "unfinished": unfinished,
         "leftovers": leftovers,
     }
@@ -209,6 +212,28 @@ def _runs(workspace: Path, problems: list[str]) -> list[str]:
         except CurationError as error:
             problems.append(str(error))
     return readable
+
+
+def _manifests(workspace: Path, problems: list[str]) -> dict[str, str]:
+    """The newest version by data set; headers that cannot be read, and what killed publishers left, are problems.
+
+    Whether the files are what they were published as takes longer: `curate verify`.
+    """
+    newest: dict[str, str] = {}
+    for folder in sorted((workspace / "data_manifest").glob("*/")):
+        try:
+            known = headers(folder)
+            newest |= {folder.name: list(known)[-1]} if known else {}
+            files = [name for header in known.values() for name in header["files"]]
+            missing = [name for name in files if not (folder / os.path.basename(name)).is_file()]
+            if missing:
+                problems.append(f"{folder} lacks {', '.join(missing[:3])}: restore it from a backup or git.")
+            parts = [name for name in unfinished_parts(folder) if not name.endswith(".tmp")]
+            if parts:
+                problems.append(f"{folder} has {parts[0]}, left by a killed publisher; the next one removes it.")
+        except CurationError as error:
+            problems.append(str(error))
+    return newest
 
 
 def _is_leftover(path: Path) -> bool:
