@@ -21,6 +21,7 @@ import pandas as pd
 from curation.actions import Context, verdict_action
 from curation.cards import Card, Member
 from curation.decisions import LONGEST_NAME, Action
+from curation.differences import difference
 from curation.errors import CurationError, SettingsError, WorkspaceError
 from curation.explain import Label, percent, title_of, visible
 from curation.groups import Group
@@ -28,6 +29,7 @@ from curation.pictures import picture_bytes
 
 PICTURE_PX, MEMBER_PX, TILE_PX, THUMB_PX = 1000, 640, 256, 96
 SHOWN_NEIGHBOURS = 6
+COMPARED = 8  # copies at most whose differences are worked out
 SHOWN_MEMBERS = 24  # side by side; a case of 10,000 copies is still one decision
 MOST_ACTIONS, MOST_ITEMS, MOST_LABELS = 1000, 2000, 50
 MOST_WANTED = 60
@@ -241,8 +243,17 @@ class Album:
     samples: pd.DataFrame
 
     def url(self, sample_id: str, side_px: int) -> str:
-        content, mime = picture_bytes(self.root, self.samples, sample_id, side_px)
-        return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
+        return _data_url(*picture_bytes(self.root, self.samples, sample_id, side_px))
+
+    def difference(self, one: str, other: str) -> tuple[str, float]:
+        """An overlay that shows where `other` differs from `one`, "" where it does not, and the share that does."""
+        first, second = (picture_bytes(self.root, self.samples, name, MEMBER_PX)[0] for name in (one, other))
+        overlay, share = difference(first, second)
+        return (_data_url(overlay, "image/png") if overlay else ""), share
+
+
+def _data_url(content: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
@@ -335,23 +346,33 @@ def _neighbours(card: Card, album: Album, suggested: str) -> list[dict[str, Any]
 
 
 def _members(card: Card, album: Album) -> list[dict[str, Any]]:
-    """The copies side by side; facts in which they differ are marked."""
+    """The copies side by side; facts in which they differ are marked, and where they differ from the proposed one."""
     members = _shown_members(card)
     facts = [_member_facts(member) for member in members]
     differing = {name for name in facts[0] if len({f.get(name) for f in facts}) > 1} if facts else set()
-    labels = {member.label for member in card.members}
-    return [
-        {
-            "sample_id": member.sample_id,
-            "label": member.label,
-            "shown": visible(member.label),
-            "conflicts": len(labels) > 1,
-            "keep": member.proposed_keep,
-            "picture": album.url(member.sample_id, MEMBER_PX),
-            "facts": [[name, value, name in differing and name != "file"] for name, value in own.items()],
-        }
-        for member, own in zip(members, facts, strict=True)
-    ]
+    labels = {member.label for member in members}
+    kept = next((member for member in members if member.proposed_keep), members[0])
+    found = []
+    for member, own in zip(members, facts, strict=True):
+        same = member is kept or len(members) > COMPARED
+        overlay, share = ("", 0.0) if same else album.difference(kept.sample_id, member.sample_id)
+        shown = [[name, value, name in differing and name != "file"] for name, value in own.items()]
+        if not same:
+            pixels = f"{percent(share)} differ from the proposed one" if overlay else "no visible difference"
+            shown.insert(-1, ["pixels", pixels, bool(overlay)])
+        found.append(
+            {
+                "sample_id": member.sample_id,
+                "label": member.label,
+                "shown": visible(member.label),
+                "conflicts": len(labels) > 1,
+                "keep": member.proposed_keep,
+                "picture": album.url(member.sample_id, MEMBER_PX),
+                "difference": overlay,
+                "facts": shown,
+            }
+        )
+    return found
 
 
 def _shown_members(card: Card) -> list[Member]:

@@ -75,7 +75,8 @@ class Desk extends Page {
     const known = new Set([...mine, ...returned]);
     this.queue = [...mine, ...theirs.filter((id) => !known.has(id))];
     const at = this.queue.indexOf(current);
-    if (at < 0 && current && !waiting.has(current)) this.notice = "The item before this one has been decided meanwhile, or somebody else has it now.";
+    if (at < 0 && current && !waiting.has(current))
+      this.notice = "The item before this one has been decided meanwhile, or somebody else has it now.";
     this.at = Math.max(0, Math.min(at < 0 ? this.at : at, this.queue.length - 1));
     if (returned.length) {
       this.queue.splice(this.at, 0, ...returned); // taken back: to be looked at now
@@ -146,7 +147,10 @@ class Desk extends Page {
     const next = this.at + by;
     if (next < 0 || next >= this.queue.length) {
       const many = this.queue.length >= HELD_MOST;
-      this.notice = by < 0 ? "This is the first one." : many ? `${HELD_MOST} items wait for you already: decide some of them (u: unsure).` : "This is the last one that is open.";
+      const last = many
+        ? `${HELD_MOST} items wait for you already: decide some of them (u: unsure).`
+        : "This is the last one that is open.";
+      this.notice = by < 0 ? "This is the first one." : last;
     } else {
       this.at = next;
       this.notice = "";
@@ -158,17 +162,23 @@ class Desk extends Page {
   // --- keys
 
   action(event) {
-    const key = event.key.length === 1 && !event.shiftKey ? event.key.toLowerCase() : event.key;
+    const key = keyOf(event);
     const moving = { ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1) };
     const press = this.common(key) ?? moving[key];
     if (press || !this.card) return press;
-    const here = { f: () => this.openZoom(), n: () => this.openNote(), g: () => this.copyLink(), u: () => this.decide("unsure") };
+    const here = {
+      f: () => this.openZoom(),
+      n: () => this.openNote(),
+      g: () => this.copyLink(),
+      u: () => this.decide("unsure"),
+    };
     return here[key] ?? (this.card.kind === "duplicates" ? this.caseKey(event, key) : this.sampleKey(key));
   }
 
   sampleKey(key) {
     const card = this.card;
-    const choice = (n) => (card.show_suggestion && card.choices[n - 1] ? () => this.relabel(card.choices[n - 1].label) : null);
+    const choice = (n) =>
+      card.show_suggestion && card.choices[n - 1] ? () => this.relabel(card.choices[n - 1].label) : null;
     return {
       " ": () => this.decide("keep"),
       k: () => this.decide("keep"),
@@ -189,21 +199,26 @@ class Desk extends Page {
 
   caseKey(event, key) {
     const card = this.card;
-    const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1];
-    const member = digit && card.members[digit - 1];
-    if (member && event.shiftKey) return member.label === "" ? null : () => this.decide("settle_label", [member.label]);
-    if (member && key === digit) return () => this.decide("keep_one", [], member.sample_id);
+    if (/^[1-9]$/.test(key)) {
+      const member = card.members[key - 1];
+      return member ? () => this.decide("keep_one", [], member.sample_id) : null;
+    }
+    const shifted = event.shiftKey && !"/?".includes(event.key) && /^Digit([1-9])$/.exec(event.code)?.[1];
+    const like = shifted && card.members[shifted - 1];
+    if (like) return like.label === "" ? null : () => this.decide("settle_label", [like.label]);
     const proposed = card.members.find((m) => m.keep) ?? card.members[0];
     const labels = card.settle ? [card.settle] : [];
+    const accept = isSettled(card) ? () => this.decide("keep_one", labels, proposed.sample_id) : null;
     return {
       " ": () => this.decide("keep"),
       k: () => this.decide("keep"),
-      Enter: () => this.decide("keep_one", labels, proposed.sample_id),
-      a: () => this.decide("keep_one", labels, proposed.sample_id),
+      Enter: accept,
+      a: accept,
       s: labels.length ? () => this.decide("settle_label", labels) : () => this.pickForAll(),
       "/": () => this.pickForAll(),
       p: () => this.pickForAll(),
       0: () => this.decide("distinct"),
+      e: () => this.toggleDifferences(),
       b: () => this.decide("broken"),
       o: () => this.decide("off-topic"),
     }[key];
@@ -212,25 +227,49 @@ class Desk extends Page {
   // --- what lies over the page
 
   offered() {
-    const card = this.card;
-    const found = card.show_suggestion ? card.choices.map((c) => [c.label, c.shown]) : [];
-    return found;
+    return this.card.show_suggestion ? this.card.choices.map((choice) => [choice.label, choice.shown]) : [];
   }
 
   pickOther() {
-    this.layer((closed) => openPicker(this.layers, { title: "The right class", entries: this.labels, first: this.offered(), done: ([label], isNew) => this.relabel(label, isNew), closed }));
+    this.layer((closed) =>
+      openPicker(this.layers, {
+        title: "The right class",
+        entries: this.labels,
+        first: this.offered(),
+        done: ([label], isNew) => this.relabel(label, isNew),
+        closed,
+      }),
+    );
   }
 
   pickSeveral() {
     const card = this.card;
     const given = card.given ? [[card.given, card.given_shown]] : [];
     const marked = [...given, ...this.offered().slice(0, 1)];
-    this.layer((closed) => openPicker(this.layers, { title: "Several classes are right", entries: this.labels, first: [...given, ...this.offered()], several: true, marked, done: (labels, isNew) => this.decide("ambiguous", labels, "", isNew), closed }));
+    this.layer((closed) =>
+      openPicker(this.layers, {
+        title: "Several classes are right",
+        entries: this.labels,
+        first: [...given, ...this.offered()],
+        several: true,
+        marked,
+        done: (labels, isNew) => this.decide("ambiguous", labels, "", isNew),
+        closed,
+      }),
+    );
   }
 
   pickForAll() {
     const carried = [...new Map(this.card.members.filter((m) => m.label).map((m) => [m.label, m.shown]))];
-    this.layer((closed) => openPicker(this.layers, { title: "The right class of all copies", entries: this.labels, first: carried, done: ([label], isNew) => this.decide("settle_label", [label], "", isNew), closed }));
+    this.layer((closed) =>
+      openPicker(this.layers, {
+        title: "The right class of all copies",
+        entries: this.labels,
+        first: carried,
+        done: ([label], isNew) => this.decide("settle_label", [label], "", isNew),
+        closed,
+      }),
+    );
   }
 
   openZoom(member) {
@@ -241,6 +280,11 @@ class Desk extends Page {
 
   help() {
     return helpOf(this.card?.kind);
+  }
+
+  toggleDifferences() {
+    this.differing = !this.differing;
+    this.draw(true);
   }
 
   copyLink() {
@@ -261,7 +305,9 @@ class Desk extends Page {
     if (this.drawn !== id || again || !card) {
       if (this.drawn !== id) this.shownAt = performance.now();
       this.drawn = id;
-      this.body.replaceChildren(card ? (card.kind === "duplicates" ? this.drawCase(card) : this.drawSample(card)) : this.drawEmpty());
+      this.body.replaceChildren(
+        card ? (card.kind === "duplicates" ? this.drawCase(card) : this.drawSample(card)) : this.drawEmpty(),
+      );
       this.root.dataset.item = id;
     }
     this.drawTop();
@@ -272,27 +318,62 @@ class Desk extends Page {
     if (!data.queue) return el("div", { class: "empty" }, el("p", {}, "Opening the queue …"));
     if (this.link.pending.length) return el("div", { class: "empty" }, el("p", {}, "Saving, and looking for more …"));
     const [title, text] = data.empty ?? ["Nothing is open here.", ""];
-    return el("div", { class: "empty" }, el("h2", {}, title), el("p", {}, text), el("p", { class: "muted" }, keyEl("z"), " takes your last decision back"));
+    return el(
+      "div",
+      { class: "empty" },
+      el("h2", {}, title),
+      el("p", {}, text),
+      el("p", { class: "muted" }, keyEl("z"), " takes your last decision back"),
+    );
   }
 
   drawSample(card) {
-    const stage = el("figure", { class: `stage ${isTiny(card.size) ? "tiny" : ""}`, onclick: () => this.openZoom(), title: "zoom (f)" });
+    const stage = el("figure", {
+      class: `stage ${isTiny(card.size) ? "tiny" : ""}`,
+      onclick: () => this.openZoom(),
+      title: "zoom (f)",
+    });
     const image = this.images.get(card.id);
     stage.append(image ?? el("p", { class: "gone" }, "This picture cannot be shown."));
     if (image && isTiny(card.size)) image.classList.add("pixelated");
-    return el("div", { class: "columns" }, el("div", { class: "left" }, stage, this.drawButtons(card)), this.drawSide(card));
+    return el(
+      "div",
+      { class: "columns" },
+      el("div", { class: "left" }, stage, this.drawButtons(card)),
+      this.drawSide(card),
+    );
   }
 
   drawSide(card) {
     const bars = card.show_suggestion
-      ? [el("h3", {}, "Suggested"), card.choices.length ? el("div", { class: "bars" }, ...card.choices.map((choice, i) => barEl(choice, i + 1, () => this.relabel(choice.label)))) : el("p", { class: "muted" }, "No suggestion.")]
+      ? [
+          el("h3", {}, "Suggested"),
+          card.choices.length
+            ? el(
+                "div",
+                { class: "bars" },
+                ...card.choices.map((choice, i) => barEl(choice, i + 1, () => this.relabel(choice.label))),
+              )
+            : el("p", { class: "muted" }, "No suggestion."),
+        ]
       : [el("h3", {}, "Suggested"), el("p", { class: "muted" }, "Not shown for this one: please judge without it.")];
-    const near = card.neighbours.map((n) => el("figure", { class: n.mark }, pictureEl(n.picture, { class: isTiny(card.size) ? "pixelated" : "" }) ?? el("span", { class: "gone" }), el("figcaption", {}, labelEl(n.shown))));
-    return el("aside", { class: "side" },
+    const near = card.neighbours.map((n) =>
+      el(
+        "figure",
+        { class: n.mark },
+        pictureEl(n.picture, { class: isTiny(card.size) ? "pixelated" : "" }) ?? el("span", { class: "gone" }),
+        el("figcaption", {}, labelEl(n.shown)),
+      ),
+    );
+    return el(
+      "aside",
+      { class: "side" },
       badgesEl(card),
       el("h3", {}, "Given label"),
       el("p", { class: "given" }, labelEl(card.given_shown)),
-      card.p_given != null && card.show_suggestion ? el("p", { class: "muted under" }, `the model gives it ${card.p_given}`) : null,
+      card.p_given != null && card.show_suggestion
+        ? el("p", { class: "muted under" }, `the model gives it ${card.p_given}`)
+        : null,
       ...bars,
       card.why.length ? el("h3", {}, "Why it is here") : null,
       ...card.why.map(whyEl),
@@ -305,7 +386,9 @@ class Desk extends Page {
   drawButtons(card) {
     const button = (key, meaning, kind) => buttonEl(this, key, meaning, kind);
     const first = card.show_suggestion && card.choices[0];
-    return el("div", { class: "buttons" },
+    return el(
+      "div",
+      { class: "buttons" },
       button(" ", "label is right", "keep"),
       first ? button("1", ["it is ", labelEl(first.shown)], "accept") : null,
       button("/", "other class"),
@@ -320,50 +403,176 @@ class Desk extends Page {
   }
 
   drawCase(card) {
-    const many = card.members.length;
-    const proposed = card.members.find((m) => m.keep);
-    const label = card.settle;
-    const figure = (m, i) =>
-      el("figure", { class: `member ${m.keep ? "keep" : ""}`, onclick: () => this.openZoom(m) },
-        el("div", { class: "head" }, i < 9 ? keyEl(String(i + 1)) : null, labelEl(m.shown, m.conflicts ? "conflict" : ""), m.keep ? el("span", { class: "badge good" }, "proposed") : null),
-        el("div", { class: "frame" }, pictureEl(m.picture, { class: isTiny(card.size) ? "pixelated" : "" }) ?? el("span", { class: "gone" }, "cannot be shown"), m.difference ? pictureEl(m.difference, { class: "difference" }) : null),
-        el("figcaption", {}, el("dl", {}, ...m.facts.flatMap(([name, value, differs]) => [el("dt", {}, name), el("dd", { class: differs ? "differs" : "" }, el("bdi", {}, value))]))));
+    const shape = `members n${Math.min(card.members.length, 4)} ${this.differing ? "differ" : ""}`;
+    const members = card.members.map((member, i) => this.drawMember(card, member, i));
+    return el(
+      "div",
+      { class: "case" },
+      this.drawCaseHead(card),
+      el("div", { class: shape }, ...members),
+      this.drawCaseButtons(card),
+    );
+  }
+
+  drawMember(card, member, i) {
+    const facts = member.facts.flatMap(([name, value, differs]) => [
+      el("dt", {}, name),
+      el("dd", { class: differs ? "differs" : "" }, el("bdi", {}, value)),
+    ]);
+    const picture = pictureEl(member.picture, { class: isTiny(card.size) ? "pixelated" : "" });
+    return el(
+      "figure",
+      { class: `member ${member.keep && isSettled(card) ? "keep" : ""}`, onclick: () => this.openZoom(member) },
+      el(
+        "div",
+        { class: "head" },
+        i < 9 ? keyEl(String(i + 1)) : null,
+        labelEl(member.shown, member.conflicts ? "conflict" : ""),
+        member.keep && isSettled(card) ? el("span", { class: "badge good" }, "proposed") : null,
+      ),
+      el(
+        "div",
+        { class: "frame" },
+        picture ?? el("span", { class: "gone" }, "cannot be shown"),
+        member.difference ? pictureEl(member.difference, { class: "difference" }) : null,
+      ),
+      el("figcaption", {}, el("dl", {}, ...facts)),
+    );
+  }
+
+  drawCaseHead(card) {
+    const many = card.member_count;
+    const proposed = card.members.find((member) => member.keep) ?? card.members[0];
+    const place = card.members.indexOf(proposed) + 1;
+    const label = card.settle && card.settle !== proposed.label ? [" as ", labelEl(card.settle_shown)] : [];
+    const proposal = [
+      el("b", {}, `Proposed: keep ${place}`),
+      ...label,
+      `, exclude the ${many === 2 ? "other" : "others"}. `,
+      card.keep_why,
+    ];
+    const hidden = many - card.members.length;
+    return el(
+      "div",
+      { class: "casehead" },
+      badgesEl(card),
+      ...card.why.map(whyEl),
+      isSettled(card)
+        ? el("p", { class: "why" }, ...proposal)
+        : el("p", { class: "why" }, el("b", {}, "Which label is right?"), " Nothing favours one."),
+      hidden > 0
+        ? el(
+            "p",
+            { class: "notice" },
+            `${hidden.toLocaleString()} more copies are not shown; the decision is about all ${many.toLocaleString()}.`,
+          )
+        : null,
+    );
+  }
+
+  drawCaseButtons(card) {
     const button = (key, meaning, kind) => buttonEl(this, key, meaning, kind);
-    const place = proposed ? card.members.indexOf(proposed) + 1 : 1;
-    return el("div", { class: "case" },
-      el("div", { class: "casehead" }, badgesEl(card), ...card.why.map(whyEl),
-        proposed ? el("p", { class: "why" }, el("b", {}, `Proposed: keep ${place}`), ...(label && label !== proposed.label ? [" as ", labelEl(card.settle_shown)] : []), `, exclude the ${many === 2 ? "other" : "others"}. `, card.keep_why) : null,
-        card.member_count > many ? el("p", { class: "notice" }, `${(card.member_count - many).toLocaleString()} more copies are not shown; the decision is about those that are.`) : null),
-      el("div", { class: `members n${Math.min(many, 4)} ${isTiny(card.size) ? "tiny" : ""}` }, ...card.members.map(figure)),
-      el("div", { class: "buttons" },
-        button("Enter", ["as proposed: keep ", el("b", {}, String(place)), label ? [" as ", labelEl(card.settle_shown)] : ""].flat(), "accept"),
-        el("span", { class: "hintkey" }, keyEl(`1–${Math.min(9, many)}`), " keep that one only"),
-        button("s", label ? ["label all ", labelEl(card.settle_shown)] : "settle the label"),
-        button("/", "another label for all"),
-        button(" ", "leave all as they are", "keep"),
-        button("0", "not duplicates"),
-        button("u", "unsure"),
-        el("span", { class: "grow" }),
-        button("z", "undo", "quiet")),
+    const place = card.members.findIndex((member) => member.keep) + 1 || 1;
+    const label = card.settle ? [" as ", labelEl(card.settle_shown)] : [];
+    const first = card.members.filter((member, i, all) => all.findIndex((other) => other.label === member.label) === i);
+    const choices = isSettled(card)
+      ? [button("Enter", ["as proposed: keep ", el("b", {}, String(place)), ...label], "accept")]
+      : first
+          .slice(0, 4)
+          .map((member) =>
+            button(
+              String(card.members.indexOf(member) + 1),
+              ["it is ", labelEl(member.shown), ", keep this one"],
+              "accept",
+            ),
+          );
+    return el(
+      "div",
+      { class: "buttons" },
+      ...choices,
+      isSettled(card)
+        ? el("span", { class: "hintkey" }, keyEl(`1–${Math.min(9, card.members.length)}`), " keep that one only")
+        : null,
+      card.settle ? button("s", ["label all ", labelEl(card.settle_shown)]) : null,
+      button("/", card.settle ? "another label for all" : "one label for all"),
+      button(" ", "leave all as they are", "keep"),
+      button("0", "not duplicates"),
+      card.members.some((member) => member.difference)
+        ? button("e", this.differing ? "hide differences" : "differences")
+        : null,
+      button("u", "unsure"),
+      el("span", { class: "grow" }),
+      button("z", "undo", "quiet"),
     );
   }
 }
 
+// Whether there is something to propose: copies that disagree, with nothing to favour one label, are the reviewer's.
+const isSettled = (card) => Boolean(card.settle) || new Set(card.members.map((member) => member.label)).size < 2;
+
 function barEl(choice, number, press) {
-  return el("button", { class: "choice", type: "button", onclick: press },
-    keyEl(String(number)), labelEl(choice.shown), el("span", { class: "track" }, el("span", { style: { width: `${Math.max(1, 100 * choice.p)}%` } })), el("span", { class: "percent" }, choice.percent));
+  return el(
+    "button",
+    { class: "choice", type: "button", onclick: press },
+    keyEl(String(number)),
+    labelEl(choice.shown),
+    el("span", { class: "track" }, el("span", { style: { width: `${Math.max(1, 100 * choice.p)}%` } })),
+    el("span", { class: "percent" }, choice.percent),
+  );
 }
 
 function badgesEl(card) {
-  return el("div", { class: "badges" },
+  return el(
+    "div",
+    { class: "badges" },
     ...card.issues.map((title) => el("span", { class: "badge" }, title)),
     card.state === "second" ? el("span", { class: "badge info" }, "second opinion") : null,
-    card.state === "disagreement" ? el("span", { class: "badge warn" }, "reviewers disagree: yours decides") : null);
+    card.state === "disagreement" ? el("span", { class: "badge warn" }, "reviewers disagree: yours decides") : null,
+  );
 }
 
 function helpOf(kind) {
-  const moving = ["Moving", [[["z", "⌫"], "undo, as far back as you like"], [["→"], "next, without deciding"], [["←"], "previous"], [["f"], "zoom; a click does the same"], [["n"], "note to the next decision"], [["g"], "copy a link to this item"], [["?"], "this list"]]];
-  const sample = ["One picture", [[["Space", "k"], "the given label is right"], [["↵", "a", "1"], "it is the first suggestion"], [["2", "3"], "it is the second, the third"], [["/", "p"], "it is another class: type a part of its name"], [["h"], "right, but hard to see"], [["m"], "several classes are right"], [["o"], "exclude: off-topic"], [["b"], "exclude: broken"], [["d"], "exclude: duplicate"], [["u"], "unsure: somebody else shall look"]]];
-  const copies = ["Copies of one picture", [[["↵", "a"], "as proposed"], [["1", "–", "9"], "keep that one as it is, exclude the others"], [["s"], "keep all, under the proposed label"], [["⇧1", "–", "⇧9"], "keep all, under the label of that one"], [["/", "p"], "keep all, under another label"], [["Space", "k"], "leave all as they are"], [["0"], "they are not duplicates"], [["b", "o"], "exclude all: broken, off-topic"], [["u"], "unsure: somebody else shall look"]]];
+  const moving = [
+    "Moving",
+    [
+      [["z", "⌫"], "undo, as far back as you like"],
+      [["→"], "next, without deciding"],
+      [["←"], "previous"],
+      [["f"], "zoom; a click does the same"],
+      [["n"], "note to the next decision"],
+      [["g"], "copy a link to this item"],
+      [["?"], "this list"],
+    ],
+  ];
+  const sample = [
+    "One picture",
+    [
+      [["Space", "k"], "the given label is right"],
+      [["↵", "a", "1"], "it is the first suggestion"],
+      [["2", "3"], "it is the second, the third"],
+      [["/", "p"], "it is another class: type a part of its name"],
+      [["h"], "right, but hard to see"],
+      [["m"], "several classes are right"],
+      [["o"], "exclude: off-topic"],
+      [["b"], "exclude: broken"],
+      [["d"], "exclude: duplicate"],
+      [["u"], "unsure: somebody else shall look"],
+    ],
+  ];
+  const copies = [
+    "Copies of one picture",
+    [
+      [["↵", "a"], "as proposed"],
+      [["1", "–", "9"], "keep that one as it is, exclude the others"],
+      [["s"], "keep all, under the proposed label"],
+      [["⇧1", "–", "⇧9"], "keep all, under the label of that one"],
+      [["/", "p"], "keep all, under another label"],
+      [["Space", "k"], "leave all as they are"],
+      [["0"], "they are not duplicates"],
+      [["e"], "show where they differ"],
+      [["b", "o"], "exclude all: broken, off-topic"],
+      [["u"], "unsure: somebody else shall look"],
+    ],
+  ];
   return kind === "duplicates" ? [copies, sample, moving] : [sample, copies, moving];
 }

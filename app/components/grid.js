@@ -117,7 +117,15 @@ class Grid extends Page {
 
   pick() {
     const first = this.current?.suggestion ? [[this.current.suggestion, this.current.suggestion_shown]] : [];
-    this.layer((closed) => openPicker(this.layers, { title: "The right class of all that are not marked", entries: this.labels, first, done: ([label], isNew) => this.decide("pick", [label], isNew), closed }));
+    this.layer((closed) =>
+      openPicker(this.layers, {
+        title: "The right class of all that are not marked",
+        entries: this.labels,
+        first,
+        done: ([label], isNew) => this.decide("pick", [label], isNew),
+        closed,
+      }),
+    );
   }
 
   get current() {
@@ -127,33 +135,56 @@ class Grid extends Page {
   // --- keys
 
   action(event) {
-    const key = event.key.length === 1 && !event.shiftKey ? event.key.toLowerCase() : event.key;
-    const press = this.common(key) ?? { "]": () => this.next(1), "[": () => this.next(-1), PageDown: () => this.next(1), PageUp: () => this.next(-1), n: () => this.openNote() }[key];
+    const key = keyOf(event);
+    const press =
+      this.common(key) ??
+      {
+        "]": () => this.next(1),
+        "[": () => this.next(-1),
+        PageDown: () => this.next(1),
+        PageUp: () => this.next(-1),
+        n: () => this.openNote(),
+      }[key];
     if (press || !this.cells.length) return press;
     const suggestion = this.current?.suggestion;
     const accept = suggestion ? () => this.decide("pick", [suggestion]) : () => this.pick();
     const rows = this.columns();
     return {
-      Enter: accept, a: accept, 1: accept,
+      Enter: accept,
+      a: accept,
+      1: accept,
       k: () => this.decide("keep"),
       h: () => this.decide("hard"),
       o: () => this.decide("off-topic"),
       b: () => this.decide("broken"),
       d: () => this.decide("duplicate"),
       u: () => this.decide("unsure"),
-      "/": () => this.pick(), p: () => this.pick(),
-      " ": () => this.mark(this.at), x: () => this.mark(this.at),
+      "/": () => this.pick(),
+      p: () => this.pick(),
+      " ": () => this.mark(this.at),
+      x: () => this.mark(this.at),
       i: () => this.markOthers(),
       f: () => this.showLarge(this.cells[this.at].picture, isTiny(this.cells[this.at].size)),
-      ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1), ArrowDown: () => this.move(rows), ArrowUp: () => this.move(-rows),
-      Home: () => this.move(-this.at), End: () => this.move(this.cells.length),
+      ArrowRight: () => this.move(1),
+      ArrowLeft: () => this.move(-1),
+      ArrowDown: () => this.move(rows),
+      ArrowUp: () => this.move(-rows),
+      Home: () => this.move(-this.at),
+      End: () => this.move(this.cells.length),
     }[key];
   }
 
   columns() {
     const tiles = [...this.body.querySelectorAll(".tile")];
     const top = tiles[0]?.offsetTop;
-    return Math.max(1, tiles.findIndex((tile) => tile.offsetTop !== top)) || tiles.length || 1;
+    return (
+      Math.max(
+        1,
+        tiles.findIndex((tile) => tile.offsetTop !== top),
+      ) ||
+      tiles.length ||
+      1
+    );
   }
 
   move(by) {
@@ -177,10 +208,18 @@ class Grid extends Page {
   // --- drawing
 
   draw() {
-    const signature = JSON.stringify([this.group, this.cells.map((cell) => cell.id), this.groups, this.waiting, this.link.pending.length > 0 && !this.cells.length]);
+    const signature = JSON.stringify([
+      this.group,
+      this.cells.map((cell) => cell.id),
+      this.groups,
+      this.waiting,
+      this.link.pending.length > 0 && !this.cells.length,
+    ]);
     if (signature !== this.signature) {
       this.signature = signature;
-      this.body.replaceChildren(this.groups ? this.drawGroups() : el("div", { class: "empty" }, el("p", {}, "Looking for similar suspects …")));
+      this.body.replaceChildren(
+        this.groups ? this.drawGroups() : el("div", { class: "empty" }, el("p", {}, "Looking for similar suspects …")),
+      );
       this.root.dataset.group = this.group;
     }
     this.paint();
@@ -188,27 +227,93 @@ class Grid extends Page {
   }
 
   drawGroups() {
-    const list = el("div", { class: "groups" }, ...this.groups.map((group) =>
-      el("button", { class: `group ${group.key === this.group ? "at" : ""}`, type: "button", onclick: (event) => (event.currentTarget.blur(), this.choose(group.key)) }, el("span", {}, ...this.titleOf(group)), el("span", { class: "muted" }, String(group.count)))));
-    return el("div", { class: "columns" }, el("aside", { class: "grouplist" }, el("h3", {}, "Groups ", keyEl("["), " ", keyEl("]")), list), el("div", { class: "left" }, this.drawHead(), el("div", { class: `tiles ${isTiny(this.cells[0]?.size) ? "tiny" : ""}` }, ...this.cells.map((cell, i) => this.tile(cell, i))), this.drawButtons()));
+    const list = el(
+      "div",
+      { class: "groups" },
+      ...this.groups.map((group) =>
+        el(
+          "button",
+          {
+            class: `group ${group.key === this.group ? "at" : ""}`,
+            type: "button",
+            onclick: (event) => (event.currentTarget.blur(), this.choose(group.key)),
+          },
+          el("span", {}, ...this.titleOf(group)),
+          el("span", { class: "muted" }, String(group.count)),
+        ),
+      ),
+    );
+    return el(
+      "div",
+      { class: "columns" },
+      el("aside", { class: "grouplist" }, el("h3", {}, "Groups ", keyEl("["), " ", keyEl("]")), list),
+      el(
+        "div",
+        { class: "left" },
+        this.drawHead(),
+        el(
+          "div",
+          { class: `tiles ${isTiny(this.cells[0]?.size) ? "tiny" : ""}` },
+          ...this.cells.map((cell, i) => this.tile(cell, i)),
+        ),
+        this.drawButtons(),
+      ),
+    );
   }
 
   titleOf(group) {
-    if (group.kind === "alike") return [group.suggestion ? "look alike, suggested " : "look alike", group.suggestion ? labelEl(group.suggestion_shown) : ""];
+    if (group.kind === "alike")
+      return [
+        group.suggestion ? "look alike, suggested " : "look alike",
+        group.suggestion ? labelEl(group.suggestion_shown) : "",
+      ];
     return [labelEl(group.given_shown), " → ", labelEl(group.suggestion_shown)];
   }
 
   drawHead() {
     const group = this.current;
-    if (this.cells.length && group) return el("p", { class: "grouphead" }, group.kind === "alike" ? "These look alike. " : "", group.kind === "alike" ? "" : el("span", {}, "Labelled ", labelEl(group.given_shown), ", and the model sees ", labelEl(group.suggestion_shown), ". "), el("span", { class: "muted" }, "Mark those that are different, then decide the rest with one key."));
+    if (this.cells.length && group)
+      return el(
+        "p",
+        { class: "grouphead" },
+        group.kind === "alike" ? "These look alike. " : "",
+        group.kind === "alike"
+          ? ""
+          : el(
+              "span",
+              {},
+              "Labelled ",
+              labelEl(group.given_shown),
+              ", and the model sees ",
+              labelEl(group.suggestion_shown),
+              ". ",
+            ),
+        el("span", { class: "muted" }, "Mark those that are different, then decide the rest with one key."),
+      );
     if (this.link.pending.length || this.waiting) return el("p", { class: "grouphead muted" }, "Loading …");
-    if (this.groups.length) return el("div", { class: "empty" }, el("h2", {}, "All taken"), el("p", {}, "Other reviewers or tabs have these groups open. They are free again a few minutes after those tabs are closed."));
+    if (this.groups.length)
+      return el(
+        "div",
+        { class: "empty" },
+        el("h2", {}, "All taken"),
+        el(
+          "p",
+          {},
+          "Other reviewers or tabs have these groups open. They are free again a few minutes after those tabs are closed.",
+        ),
+      );
     const [title, text] = this.data.empty ?? ["No groups here.", ""];
     return el("div", { class: "empty" }, el("h2", {}, title), el("p", {}, text));
   }
 
   tile(cell, i) {
-    const tile = el("figure", { class: "tile", "data-id": cell.id, onclick: () => this.mark(i) }, pictureEl(cell.picture, { class: isTiny(cell.size) ? "pixelated" : "" }) ?? el("span", { class: "gone" }, "not shown"), el("figcaption", {}, labelEl(cell.shown), cell.percent ? el("span", { class: "muted" }, ` ${cell.percent}`) : ""));
+    const tile = el(
+      "figure",
+      { class: "tile", "data-id": cell.id, onclick: () => this.mark(i) },
+      pictureEl(cell.picture, { class: isTiny(cell.size) ? "pixelated" : "" }) ??
+        el("span", { class: "gone" }, "not shown"),
+      el("figcaption", {}, labelEl(cell.shown), cell.percent ? el("span", { class: "muted" }, ` ${cell.percent}`) : ""),
+    );
     tile.title = "click: mark as an exception";
     return tile;
   }
@@ -225,11 +330,16 @@ class Grid extends Page {
   }
 
   drawButtons() {
-    if (!this.cells.length) return el("div", { class: "buttons" }, el("span", { class: "grow" }), buttonEl(this, "z", "undo", "quiet"));
+    if (!this.cells.length)
+      return el("div", { class: "buttons" }, el("span", { class: "grow" }), buttonEl(this, "z", "undo", "quiet"));
     const group = this.current;
     const rest = () => el("span", { class: "rest" }, String(this.cells.length));
-    return el("div", { class: "buttons" },
-      group?.suggestion ? buttonEl(this, "Enter", ["all ", rest(), " are ", labelEl(group.suggestion_shown)], "accept") : null,
+    return el(
+      "div",
+      { class: "buttons" },
+      group?.suggestion
+        ? buttonEl(this, "Enter", ["all ", rest(), " are ", labelEl(group.suggestion_shown)], "accept")
+        : null,
       buttonEl(this, "k", ["all ", rest(), " labels are right"], "keep"),
       buttonEl(this, "/", "another class"),
       buttonEl(this, "o", "off-topic"),
@@ -237,14 +347,43 @@ class Grid extends Page {
       buttonEl(this, "u", "unsure"),
       el("span", { class: "hintkey" }, keyEl("Space"), " marks an exception"),
       el("span", { class: "grow" }),
-      buttonEl(this, "z", "undo", "quiet"));
+      buttonEl(this, "z", "undo", "quiet"),
+    );
   }
 
   help() {
     return [
-      ["All that are not marked", [[["↵", "a", "1"], "are what the model sees"], [["k"], "have the right label"], [["h"], "right, but hard to see"], [["/", "p"], "are another class"], [["o"], "exclude: off-topic"], [["b"], "exclude: broken"], [["d"], "exclude: duplicates"], [["u"], "unsure: somebody else shall look"]]],
-      ["Marking", [[["←", "→", "↑", "↓"], "move"], [["Space", "x"], "mark an exception, or take the mark away; a click does the same"], [["i"], "mark all others instead"], [["f"], "zoom"]]],
-      ["Moving", [[["]", "["], "next group, group before"], [["z", "⌫"], "undo: all that one key decided"], [["n"], "note to the next decision"], [["?"], "this list"]]],
+      [
+        "All that are not marked",
+        [
+          [["↵", "a", "1"], "are what the model sees"],
+          [["k"], "have the right label"],
+          [["h"], "right, but hard to see"],
+          [["/", "p"], "are another class"],
+          [["o"], "exclude: off-topic"],
+          [["b"], "exclude: broken"],
+          [["d"], "exclude: duplicates"],
+          [["u"], "unsure: somebody else shall look"],
+        ],
+      ],
+      [
+        "Marking",
+        [
+          [["←", "→", "↑", "↓"], "move"],
+          [["Space", "x"], "mark an exception, or take the mark away; a click does the same"],
+          [["i"], "mark all others instead"],
+          [["f"], "zoom"],
+        ],
+      ],
+      [
+        "Moving",
+        [
+          [["]", "["], "next group, group before"],
+          [["z", "⌫"], "undo: all that one key decided"],
+          [["n"], "note to the next decision"],
+          [["?"], "this list"],
+        ],
+      ],
     ];
   }
 }

@@ -4,7 +4,8 @@ const RESEND_MS = 3000; // an answer takes a tenth of a second; after three the 
 const SILENT_MS = 6000; // after this long without an answer the reviewer is told
 const HEARTBEAT_MS = 100000; // what is on screen stays this tab's while somebody looks at it
 
-const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+const newId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 
 function stored(storage, key, fallback) {
   try {
@@ -71,7 +72,8 @@ class Link {
       if (this.pending.length) event.preventDefault();
     };
     window.addEventListener("beforeunload", this.leaving);
-    this.returning = () => document.visibilityState === "visible" && performance.now() - this.lastSent > HEARTBEAT_MS && this.send();
+    this.returning = () =>
+      document.visibilityState === "visible" && performance.now() - this.lastSent > HEARTBEAT_MS && this.send();
     document.addEventListener("visibilitychange", this.returning);
   }
 
@@ -161,7 +163,22 @@ function pictureEl(source, attributes = {}) {
 function typesElsewhere(event) {
   const target = event.composedPath()[0];
   if (!(target instanceof Element)) return false;
-  if (target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true], [role=combobox], [role=listbox]"))
+  if (
+    target.closest(
+      "input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true], [role=combobox], [role=listbox]",
+    )
+  )
     return true;
-  return [" ", "Enter"].includes(event.key) && target.matches("button, a, summary, [role=button]") && target.matches(":focus-visible");
+  return (
+    [" ", "Enter"].includes(event.key) &&
+    target.matches("button, a, summary, [role=button]") &&
+    target.matches(":focus-visible")
+  );
+}
+
+// The key that was meant: small letters, and digits also where the keyboard has them on the shifted level.
+function keyOf(event) {
+  if (event.shiftKey) return event.key;
+  const digit = /^Digit([0-9])$/.exec(event.code)?.[1];
+  return digit ?? (event.key.length === 1 ? event.key.toLowerCase() : event.key);
 }

@@ -3,7 +3,11 @@
 const SHOWN_CLASSES = 50;
 
 function overlay(root, name, ...children) {
-  const box = el("div", { class: `box ${name}`, role: "dialog", "aria-modal": "true", "aria-label": name }, ...children);
+  const box = el(
+    "div",
+    { class: `box ${name}`, role: "dialog", "aria-modal": "true", "aria-label": name },
+    ...children,
+  );
   const layer = el("div", { class: "overlay" }, box);
   root.append(layer);
   return layer;
@@ -14,7 +18,14 @@ function overlay(root, name, ...children) {
 //   done(labels, isNew): called with the chosen ones, and whether one of them is a class that was not there before
 function openPicker(root, { title, entries, first = [], several = false, marked = [], allowNew = true, done, closed }) {
   const chosen = new Map(marked.map(([label, shown]) => [label, shown]));
-  const input = el("input", { type: "text", placeholder: "Type a part of the name", "aria-label": title, spellcheck: "false", autocomplete: "off", maxlength: "1000" });
+  const input = el("input", {
+    type: "text",
+    placeholder: "Type a part of the name",
+    "aria-label": title,
+    spellcheck: "false",
+    autocomplete: "off",
+    maxlength: "1000",
+  });
   const list = el("div", { class: "choices", role: "listbox" });
   const hint = el("p", { class: "hint" });
   const tray = el("div", { class: "tray" });
@@ -29,24 +40,67 @@ function openPicker(root, { title, entries, first = [], several = false, marked 
 
   function search() {
     confirming = "";
-    found = input.value.trim() ? searchLabels([...offered, ...rest], input.value, SHOWN_CLASSES) : [...offered, ...rest].slice(0, SHOWN_CLASSES);
+    found = input.value.trim()
+      ? searchLabels([...offered, ...rest], input.value, SHOWN_CLASSES)
+      : [...offered, ...rest].slice(0, SHOWN_CLASSES);
     at = 0;
     draw();
   }
 
   function draw() {
-    tray.replaceChildren(...[...chosen].map(([label, shown]) => el("button", { class: "chip", type: "button", title: "take it off", onclick: () => toggle(label, shown) }, labelEl(shown), " ×")));
+    tray.replaceChildren(
+      ...[...chosen].map(([label, shown]) =>
+        el(
+          "button",
+          { class: "chip", type: "button", title: "take it off", onclick: () => toggle(label, shown) },
+          labelEl(shown),
+          " ×",
+        ),
+      ),
+    );
     list.replaceChildren(
       ...found.map(([label, shown], i) =>
-        el("div", { class: `choice ${i === at ? "at" : ""}`, role: "option", "aria-selected": String(i === at), onclick: () => take(found[i]) }, several ? el("span", { class: "tick" }, chosen.has(label) ? "✓" : "") : null, labelEl(shown)),
+        el(
+          "div",
+          {
+            class: `choice ${i === at ? "at" : ""}`,
+            role: "option",
+            "aria-selected": String(i === at),
+            onclick: () => take(found[i]),
+          },
+          several ? el("span", { class: "tick" }, chosen.has(label) ? "✓" : "") : null,
+          labelEl(shown),
+        ),
       ),
     );
     list.children[at]?.scrollIntoView({ block: "nearest" });
     const text = input.value.trim();
-    if (confirming) hint.replaceChildren("There is no class “", labelEl(confirming), "” yet. Enter again makes it; Esc goes back.");
-    else if (text && !found.length) hint.textContent = allowNew ? "No class has that in its name. Enter makes a new one, after asking." : "No class has that in its name.";
-    else if (several) hint.replaceChildren(keyEl("Enter"), input.value ? " marks it · " : ` takes these ${chosen.size} · `, keyEl("↓"), keyEl("Space"), " mark another · ", keyEl("Esc"), " goes back");
-    else hint.replaceChildren(keyEl("Enter"), " takes the first · ", keyEl("↑"), keyEl("↓"), " choose · ", keyEl("Esc"), " goes back");
+    if (confirming)
+      hint.replaceChildren("There is no class “", labelEl(confirming), "” yet. Enter again makes it; Esc goes back.");
+    else if (text && !found.length)
+      hint.textContent = allowNew
+        ? "No class has that in its name. Enter makes a new one, after asking."
+        : "No class has that in its name.";
+    else if (several)
+      hint.replaceChildren(
+        keyEl("Enter"),
+        input.value ? " marks it · " : ` takes these ${chosen.size} · `,
+        keyEl("↓"),
+        keyEl("Space"),
+        " mark another · ",
+        keyEl("Esc"),
+        " goes back",
+      );
+    else
+      hint.replaceChildren(
+        keyEl("Enter"),
+        " takes the first · ",
+        keyEl("↑"),
+        keyEl("↓"),
+        " choose · ",
+        keyEl("Esc"),
+        " goes back",
+      );
     hint.classList.toggle("warn", Boolean(confirming));
   }
 
@@ -75,8 +129,7 @@ function openPicker(root, { title, entries, first = [], several = false, marked 
     else if (text && allowNew && confirming === text) {
       isNew = true;
       take([text, text]);
-    }
-    else if (text && allowNew) {
+    } else if (text && allowNew) {
       confirming = text;
       draw();
     }
@@ -110,7 +163,12 @@ function openPicker(root, { title, entries, first = [], several = false, marked 
 
 // One line of text; Enter keeps it.
 function openLine(root, { title, text = "", hint, limit = 500, required = false, done, closed }) {
-  const input = el("input", { type: "text", "aria-label": title, maxlength: String(limit), autocomplete: required ? "name" : "off" });
+  const input = el("input", {
+    type: "text",
+    "aria-label": title,
+    maxlength: String(limit),
+    autocomplete: required ? "name" : "off",
+  });
   input.value = text;
   const keep = () => {
     if (required && !input.value.trim()) return input.focus();
@@ -123,7 +181,14 @@ function openLine(root, { title, text = "", hint, limit = 500, required = false,
     if (event.key === "Enter") keep();
     else if (event.key === "Escape" && !required) close();
   });
-  const layer = overlay(root, "ask", el("h2", {}, title), input, el("p", { class: "hint" }, hint), el("div", { class: "row" }, el("button", { class: "primary", type: "button", onclick: keep }, "OK")));
+  const layer = overlay(
+    root,
+    "ask",
+    el("h2", {}, title),
+    input,
+    el("p", { class: "hint" }, hint),
+    el("div", { class: "row" }, el("button", { class: "primary", type: "button", onclick: keep }, "OK")),
+  );
   function close() {
     layer.remove();
     closed();
@@ -135,8 +200,19 @@ function openLine(root, { title, text = "", hint, limit = 500, required = false,
 // Every key with its meaning. groups: [[title, [[keys, meaning]]]]
 function openHelp(root, groups, closed) {
   const table = ([title, rows]) =>
-    el("section", {}, el("h3", {}, title), el("dl", {}, ...rows.flatMap(([keys, meaning]) => [el("dt", {}, ...keys.map(keyEl)), el("dd", {}, meaning)])));
-  const layer = overlay(root, "help", el("h2", {}, "Keys"), el("div", { class: "columns" }, ...groups.map(table)), el("p", { class: "hint" }, "Any key closes this."));
+    el(
+      "section",
+      {},
+      el("h3", {}, title),
+      el("dl", {}, ...rows.flatMap(([keys, meaning]) => [el("dt", {}, ...keys.map(keyEl)), el("dd", {}, meaning)])),
+    );
+  const layer = overlay(
+    root,
+    "help",
+    el("h2", {}, "Keys"),
+    el("div", { class: "columns" }, ...groups.map(table)),
+    el("p", { class: "hint" }, "Any key closes this."),
+  );
   layer.addEventListener("mousedown", () => close());
   function close() {
     layer.remove();
@@ -149,7 +225,22 @@ function openHelp(root, groups, closed) {
 function openZoom(root, source, pixelated, closed) {
   const image = pictureEl(source, { class: pixelated ? "pixelated" : "" });
   if (!image) return null;
-  const layer = el("div", { class: "overlay zoom" }, image, el("p", { class: "hint" }, keyEl("+"), keyEl("−"), " or wheel · drag · ", keyEl("0"), " fits · ", keyEl("f"), " closes"));
+  const layer = el(
+    "div",
+    { class: "overlay zoom" },
+    image,
+    el(
+      "p",
+      { class: "hint" },
+      keyEl("+"),
+      keyEl("−"),
+      " or wheel · drag · ",
+      keyEl("0"),
+      " fits · ",
+      keyEl("f"),
+      " closes",
+    ),
+  );
   let scale = 1;
   let x = 0;
   let y = 0;
@@ -163,7 +254,11 @@ function openZoom(root, source, pixelated, closed) {
     place();
   }
   const fromCentre = (event) => [event.clientX - innerWidth / 2, event.clientY - innerHeight / 2];
-  layer.addEventListener("wheel", (event) => (event.preventDefault(), by(event.deltaY < 0 ? 1.2 : 1 / 1.2, ...fromCentre(event))), { passive: false });
+  layer.addEventListener(
+    "wheel",
+    (event) => (event.preventDefault(), by(event.deltaY < 0 ? 1.2 : 1 / 1.2, ...fromCentre(event))),
+    { passive: false },
+  );
   layer.addEventListener("pointerdown", (event) => {
     drag = { from: [event.clientX, event.clientY], at: [x, y], moved: false };
     layer.setPointerCapture(event.pointerId);
@@ -184,7 +279,14 @@ function openZoom(root, source, pixelated, closed) {
     layer.remove();
     closed();
   }
-  const keys = { "+": () => by(1.4), "=": () => by(1.4), "-": () => by(1 / 1.4), 0: () => ([scale, x, y] = [1, 0, 0]) && place(), f: close, Escape: close };
+  const keys = {
+    "+": () => by(1.4),
+    "=": () => by(1.4),
+    "-": () => by(1 / 1.4),
+    0: () => ([scale, x, y] = [1, 0, 0]) && place(),
+    f: close,
+    Escape: close,
+  };
   keys.ArrowLeft = () => ((x += 80), place());
   keys.ArrowRight = () => ((x -= 80), place());
   keys.ArrowUp = () => ((y += 80), place());

@@ -16,7 +16,11 @@ class Page {
     this.closeLayer = null;
     this.zoom = null;
     this.reviewer = data.verified ? data.reviewer : stored(localStorage, "curate:reviewer", "");
-    this.link = new Link(data.room, () => ({ reviewer: this.reviewer, ...this.report() }), () => this.drawTop());
+    this.link = new Link(
+      data.room,
+      () => ({ reviewer: this.reviewer, ...this.report() }),
+      () => this.drawTop(),
+    );
     this.onKey = (event) => this.key(event);
     document.addEventListener("keydown", this.onKey, true);
   }
@@ -92,7 +96,16 @@ class Page {
   }
 
   openNote() {
-    this.layer((closed) => openLine(this.layers, { title: "Note", text: this.comment, hint: "Goes with your next decision.", limit: 2000, done: (text) => ((this.comment = text), this.drawTop()), closed }));
+    this.layer((closed) =>
+      openLine(this.layers, {
+        title: "Note",
+        text: this.comment,
+        hint: "Goes with your next decision.",
+        limit: 2000,
+        done: (text) => ((this.comment = text), this.drawTop()),
+        closed,
+      }),
+    );
   }
 
   askName() {
@@ -125,20 +138,49 @@ class Page {
     const state = link.state;
     this.root.dataset.state = state;
     this.root.dataset.pending = String(link.pending.length);
-    const key = JSON.stringify([total, done, state, link.pending.length, link.error, this.notice, this.reviewer, this.comment, this.decided, this.heading()]);
+    const key = JSON.stringify([
+      total,
+      done,
+      state,
+      link.pending.length,
+      link.error,
+      this.notice,
+      this.reviewer,
+      this.comment,
+      this.decided,
+      this.heading(),
+    ]);
     if (key === this.topKey) return;
     this.topKey = key;
     const text = { saved: "saved", saving: "saving …", silent: "not saved" }[state];
     this.top.replaceChildren(
-      el("div", { class: "line" },
+      el(
+        "div",
+        { class: "line" },
         ...this.heading().map((part) => (part instanceof Array ? labelEl(part[0]) : el("span", {}, part))),
-        total ? el("span", { class: "count" }, el("b", {}, done.toLocaleString()), ` of ${total.toLocaleString()} decided`) : null,
-        total ? el("span", { class: "bar" }, el("span", { style: { width: `${Math.min(100, (100 * done) / total)}%` } })) : null,
+        total
+          ? el("span", { class: "count" }, el("b", {}, done.toLocaleString()), ` of ${total.toLocaleString()} decided`)
+          : null,
+        total
+          ? el("span", { class: "bar" }, el("span", { style: { width: `${Math.min(100, (100 * done) / total)}%` } }))
+          : null,
         el("span", { class: "muted" }, this.decided > 0 ? `${this.decided} by you just now` : ""),
         el("span", { class: "grow" }),
         this.comment ? el("span", { class: "muted" }, "✎ ", el("bdi", {}, this.comment.slice(0, 60))) : null,
         el("span", { class: `state ${state}`, role: "status" }, text),
-        this.reviewer ? el("button", { class: "quiet", type: "button", disabled: Boolean(data.verified), title: data.verified ? "signed in" : "change the name", onclick: () => this.askName() }, el("bdi", {}, this.reviewer)) : null,
+        this.reviewer
+          ? el(
+              "button",
+              {
+                class: "quiet",
+                type: "button",
+                disabled: Boolean(data.verified),
+                title: data.verified ? "signed in" : "change the name",
+                onclick: () => this.askName(),
+              },
+              el("bdi", {}, this.reviewer),
+            )
+          : null,
         el("button", { class: "quiet", type: "button", onclick: () => this.openHelp() }, keyEl("?"), " keys"),
       ),
       state === "silent" ? this.drawBanner() : "",
@@ -149,7 +191,13 @@ class Page {
   drawBanner() {
     const { error, pending } = this.link;
     const kept = pending.length === 1 ? "One action is" : `${pending.length} actions are`;
-    return el("div", { class: "banner", role: "alert" }, el("b", {}, error ? "The server cannot save: " : "The server does not answer. "), error ? `${error} ` : "", pending.length ? `${kept} kept in this tab and sent again until it has them. Leave the tab open.` : "");
+    return el(
+      "div",
+      { class: "banner", role: "alert" },
+      el("b", {}, error ? "The server cannot save: " : "The server does not answer. "),
+      error ? `${error} ` : "",
+      pending.length ? `${kept} kept in this tab and sent again until it has them. Leave the tab open.` : "",
+    );
   }
 
   heading() {
@@ -157,13 +205,20 @@ class Page {
   }
 }
 
-const isTiny = (size) => Boolean(size?.length) && Math.max(...size) <= 160;
+// Of these every pixel is looked at; larger ones are smoothed when they are enlarged.
+const isTiny = (size) => Boolean(size?.length) && Math.max(...size) <= 96;
 
 const KEY_NAMES = { " ": "Space", Enter: "↵", Backspace: "⌫" };
 
 // A button that says its key; pressing it is pressing the key.
 function buttonEl(page, key, meaning, kind = "") {
-  const button = el("button", { class: `action ${kind}`, type: "button" }, keyEl(KEY_NAMES[key] ?? key), " ", ...[meaning].flat());
+  const button = el(
+    "button",
+    { class: `action ${kind}`, type: "button" },
+    keyEl(KEY_NAMES[key] ?? key),
+    " ",
+    ...[meaning].flat(),
+  );
   button.addEventListener("click", () => {
     button.blur(); // or Space would press it again
     page.action({ key, code: "", shiftKey: false })?.();

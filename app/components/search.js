@@ -1,7 +1,8 @@
 // Type-ahead over class names: the same rules as curation.review.search_labels (tests compare the two).
 
 // Python's casefold, but for letters that nobody types.
-const plainText = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ");
+const plainText = (text) =>
+  text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ");
 
 // Ready for searching: [[label, shown, plain]].
 const searchable = (labels) => labels.map(([label, shown]) => [label, shown ?? label, plainText(label)]);
