@@ -36,6 +36,7 @@ from curation.manifest_files import MAIN, head, headers, read_header, read_lines
 from curation.records import ANNOTATION_COLUMNS, SAMPLE_COLUMNS
 from curation.three_way import three_way
 from curation.thumbnails import cached_thumbnails
+from curation.wording import counted
 
 _ATTEMPTS = 3  # at writing, while somebody else publishes
 
@@ -170,9 +171,7 @@ def _compare(
     conflicts = [line for line in conflicts if line["sample_id"] not in gone]
     conflicts += _other_pictures(base, ours_then, theirs, matches)
     notes = _notes(len(gone), conflicts)
-    return _Found(
-        rows, in_order([*diff(ours, rows), *conflicts]), diff(rows, theirs), matches.sample_ids, tuple(notes)
-    )
+    return _Found(rows, in_order([*diff(ours, rows), *conflicts]), diff(rows, theirs), matches.sample_ids, tuple(notes))
 
 
 def source_rows(folder: Path, version: str) -> pd.DataFrame:
@@ -203,9 +202,7 @@ def _earlier(folder: Path) -> _Earlier:
     return _Earlier(dropped, sample_ids, annotation_ids)
 
 
-def _match(
-    old: pd.DataFrame, samples: pd.DataFrame, earlier: _Earlier, taken: set[str], look: Look | None
-) -> Matches:
+def _match(old: pd.DataFrame, samples: pd.DataFrame, earlier: _Earlier, taken: set[str], look: Look | None) -> Matches:
     """As match_samples; what is new may also be a picture that was dropped by some version, by its pixels or bytes."""
     found = match_samples(old, samples, look, taken)
     present = set(found.sample_ids)
@@ -289,15 +286,22 @@ def _review_of(sample: Sample) -> tuple[Any, bool]:
 def _notes(gone: int, conflicts: list[dict[str, Any]]) -> list[str]:
     notes = []
     if gone:
-        notes.append(f"{gone} of the pictures that are gone had been reviewed; if they come back, so does the review.")
-    pictures = sum(line["field"] == "picture" for line in conflicts)
-    if len(conflicts) > pictures:
         notes.append(
-            f"{len(conflicts) - pictures} changes of the source contradict what reviewers changed; the reviewed ones "
-            f"stay, and are in the queue again."
+            f"{counted(gone, 'picture that is gone', 'pictures that are gone')} had been reviewed; what comes back "
+            f"gets its review back."
+        )
+    pictures = sum(line["field"] == "picture" for line in conflicts)
+    others = len(conflicts) - pictures
+    if others:
+        notes.append(
+            f"{counted(others, 'change')} of the source contradicted what reviewers had changed; the reviewed values "
+            f"stay, to be looked at again (curate status)."
         )
     if pictures:
-        notes.append(f"{pictures} files that had been reviewed hold another picture now; they are in the queue again.")
+        notes.append(
+            f"{counted(pictures, 'file')} that had been reviewed may hold another picture now, to be looked at again "
+            f"(curate status)."
+        )
     return notes
 
 
@@ -319,8 +323,11 @@ def _ensured(
     table = table.assign(**{name: said[name].to_numpy(object) for name in ("split", "group")})
     mine = rows[(rows["annotation_id"] != "") & rows["sample_id"].isin(ids)]
     out, missing = int(excluded.sum()), int((at < 0).sum())
-    notes += (f"{out} pictures are left out, as reviewers excluded them.",) if out else ()
-    notes += (f"{missing} pictures are left out, as {version} does not have them any more.",) if missing else ()
+    if out:
+        notes += (f"{counted(out, 'picture is', 'pictures are')} left out, as reviewers excluded them.",)
+    if missing:
+        left = counted(missing, "picture is", "pictures are")
+        notes += (f"{left} left out, as {version} does not have them any more.",)
     return Ensured(
         version,
         changed,

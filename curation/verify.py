@@ -40,24 +40,23 @@ def verify(folder: Path, progress: Progress = SILENT) -> list[str]:
     with progress.stage("Verifying versions", len(names), "versions") as advance:
         for name in names:
             try:
-                found, rows = _version(folder, name, previous)
-                problems += found
-                previous = (name, rows)
+                previous = (name, _version(folder, name, previous, problems))
             except CurationError as error:
                 problems.append(str(error))
                 previous = None
             advance(1)
     problems += [f"{folder.name}: {text}" for text in _gaps(names)]
-    problems += _pointers(folder)
+    problems += [text for text in _pointers(folder) if text not in problems]
     problems += [
         f"{folder / name} belongs to no version: it was left by a killed publisher." for name in unfinished(folder)
     ]
     return problems
 
 
-def _version(folder: Path, name: str, previous: tuple[str, pd.DataFrame] | None) -> tuple[list[str], pd.DataFrame]:
+def _version(folder: Path, name: str, previous: tuple[str, pd.DataFrame] | None, problems: list[str]) -> pd.DataFrame:
+    """The rows of a version; what is wrong with it is added to `problems`."""
     header = read_header(folder, name)
-    problems = [
+    problems += [
         f"{folder / file} is not what {name} was published with: its bytes have another hash."
         for file, expected in header["files"].items()
         if _hash_of(folder, file) != expected
@@ -78,7 +77,7 @@ def _version(folder: Path, name: str, previous: tuple[str, pd.DataFrame] | None)
         problems += _parent(folder, name, header["parent"], header.get("parent_hash"), rows, previous)
     if header["merged"] is not None and header["merged"] not in versions(folder):
         problems.append(f"{name} of {folder.name} was merged from {header['merged']}, which is missing.")
-    return problems, rows
+    return rows
 
 
 def _parent(
@@ -127,11 +126,14 @@ def _pointers(folder: Path) -> list[str]:
             problems.append(str(error))
             continue
         for name, value in found.items():
-            version = value.get("version")
-            if version not in versions(folder):
-                problems.append(f"{folder / kind / name}.json names {version!r}, which is not there.")
-            elif value.get("hash") != read_header(folder, str(version))["hash"]:
-                problems.append(f"{folder / kind / name}.json names another {version} than the one that is there.")
+            version, path = value.get("version"), folder / kind / f"{name}.json"
+            try:
+                if version not in versions(folder):
+                    problems.append(f"{path} names {version!r}, which is not there.")
+                elif value.get("hash") != read_header(folder, str(version))["hash"]:
+                    problems.append(f"{path} names another {version} than the one that is there.")
+            except CurationError as error:
+                problems.append(str(error))
     return problems
 
 

@@ -149,7 +149,7 @@ def test_a_label_that_both_changed_stays_reviewed_and_is_a_conflict(photos: Path
     assert (labels["dog/0.jpg"], labels["dog/1.jpg"], labels["dog/2.jpg"]) == ("eel", "dog", "dog")
     (conflict,) = [line for line in changes_of(folder_of(photos), found.version) if line["change"] == "conflict"]
     assert (conflict["path"], conflict["base"], conflict["from"], conflict["to"]) == ("dog/0.jpg", "cat", "eel", "dog")
-    assert "1 changes of the source contradict what reviewers changed" in found.notes[1]
+    assert "1 change of the source contradicted what reviewers had changed" in found.notes[1]
     again = score(photos)
     assert (again.version, again.changed) == (found.version, False), "a conflict is said once"
 

@@ -26,6 +26,7 @@ def command(pictures: bool, name: str | None, as_json: bool, workspace: Path) ->
     from curation.status import source_root
     from curation.terminal import RichProgress, stdout_console
     from curation.verify import verify, verify_pictures
+    from curation.wording import counted
 
     dataset = find_dataset(workspace, name)
     with RichProgress() as progress:
@@ -44,6 +45,4 @@ def command(pictures: bool, name: str | None, as_json: bool, workspace: Path) ->
         if not problems:
             console.print(f"{len(names)} versions of {visible(dataset.name)} are what they were published as.")
     if problems:
-        raise WorkspaceError(
-            f"{len(problems)} things are not as they were published; restore them from a backup or git."
-        )
+        raise WorkspaceError(f"{counted(len(problems), 'problem')}: restore what is damaged from a backup or git.")

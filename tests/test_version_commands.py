@@ -1,0 +1,163 @@
+"""The commands for versions: what they print, what they refuse, and that no label acts on a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation import cli, store
+from curation.decisions import Action, Decision
+from curation.manifest import NewVersion, manifest_folder, read, write_version
+from curation.manifest_files import versions
+from tests.test_changes import make_rows
+from tests.test_history import relabel
+
+HOSTILE = ["\x1b[31mred", "cat\u202egnp", "[bold]x[/bold]", "<script>", "a\nb\0c", "=cmd|'/C calc'!A0", "x" * 100_000]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    samples = [
+        {"id": f"s{n}", "path": f"cat/{n} \x1b[5m\u202e.png", "labels": [label]} for n, label in enumerate(HOSTILE)
+    ]
+    first = NewVersion(None, "import", "curate \x1b[31mscore", "first \x1b]0;title\x07\u202e", [{"change": "import"}])
+    folder = manifest_folder(tmp_path, "my set")
+    write_version(make_rows(*samples, {"id": "plain", "path": "dog/1.png"}), first, folder)
+    return tmp_path
+
+
+def run(workspace: Path, *arguments: str, code: int = 0, capsys: Any) -> str:
+    assert cli.main([*arguments, "--workspace", str(workspace)]) == code
+    found = capsys.readouterr()
+    for text in (found.out, found.err):
+        assert not set(text) & set("\x1b\x07\0\u202e"), "nothing from outside acts on a terminal"
+    return found.out if code == 0 else found.err
+
+
+def decide(workspace: Path, number: int, sample: str, verdict: str, *labels: str, by: str = "ann", **more: Any) -> None:
+    engine = store.open_store(workspace)
+    rows = read(manifest_folder(workspace, "my set"), "v0001")
+    given = str(rows.loc[rows["sample_id"] == sample, "label"].item())
+    made = Decision(sample, sample, verdict, labels, given_label=given, **more)
+    store.record(engine, Action(f"action-{number}", folder_name(workspace), by, (made,), comment="why \x1b[31m\u202e"))
+
+
+def folder_name(workspace: Path) -> str:
+    return manifest_folder(workspace, "my set").name
+
+
+def test_everything_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Nothing to publish" in run(workspace, "status", capsys=capsys)
+    for number, sample in enumerate(["s0", "s1", "s2"]):
+        decide(workspace, number, sample, "relabel", "dog")
+    decide(workspace, 3, "s3", "exclude", reason="broken", by="bob")
+    decide(workspace, 4, "plain", "unsure")
+    said = run(workspace, "status", capsys=capsys)
+    assert "To publish: 3 relabelled, 1 excluded" in said
+    assert "Held back: 1 as the reviewer was unsure" in said
+    assert "curate publish -m TEXT --workspace" in said
+    assert "Would be published on top of v0001" in run(workspace, "publish", "--dry-run", capsys=capsys)
+    assert versions(manifest_folder(workspace, "my set")) == ["v0001"]
+    assert "Published v0002" in run(workspace, "publish", "-m", "three \x1b[31mdogs", capsys=capsys)
+    assert "Nothing to publish: v0002" in run(workspace, "publish", "-m", "again", capsys=capsys)
+    assert "v0002" in run(workspace, "log", capsys=capsys)
+    assert "3 relabelled" in run(workspace, "show", capsys=capsys)
+    assert "From v0001 to v0002" in run(workspace, "diff", "1", capsys=capsys)
+    assert "by ann" in run(workspace, "blame", "s0", capsys=capsys)
+    assert "There are no tags yet" in run(workspace, "tag", capsys=capsys)
+    assert "paper" in run(workspace, "tag", "paper", "v1", "-m", "\x1b[31m", capsys=capsys)
+    assert "try" in run(workspace, "branch", "try", "paper", capsys=capsys)
+    assert "Version v0003" in run(workspace, "revert", "--reviewer", "bob", "--since", "2020-01-01", capsys=capsys)
+    assert "Version v0004" in run(workspace, "revert", "v2", capsys=capsys)
+    assert "Version v0005" in run(workspace, "revert", "s1", capsys=capsys)
+    relabel(manifest_folder(workspace, "my set"), "s1", "eel", branch="try")
+    assert "Version v0007" in run(workspace, "merge", "try", capsys=capsys)
+    assert "contradict reviewed ones" in run(workspace, "status", capsys=capsys)
+    assert "7 versions of" in run(workspace, "verify", capsys=capsys)
+
+
+def test_json_is_whole_and_says_the_same(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    decide(workspace, 1, "s0", "relabel", "dog")
+
+    def asked(*arguments: str) -> Any:
+        return json.loads(run(workspace, *arguments, "--json", capsys=capsys))
+
+    status = asked("status")
+    assert status["pending"] == [{"verdict": "relabel", "reviewer": "ann", "decisions": 1}]
+    assert (status["version"], status["changes"], status["source"]["changed"]) == ("v0001", {"relabel": 1}, None)
+    made = asked("publish", "-m", "m")
+    assert (made["version"], made["parent"], made["counts"]) == ("v0002", "v0001", {"relabel": 1})
+    assert asked("publish", "-m", "m")["version"] is None
+    (change,) = asked("diff", "v0001", "v0002")["changes"]
+    assert (change["change"], change["from"], change["to"], change["sample_id"]) == ("relabel", HOSTILE[0], "dog", "s0")
+    assert [entry["version"] for entry in asked("log")["versions"]] == ["v0002", "v0001"]
+    assert asked("show", "v2")["changes"][0]["reviewer"] == "ann"
+    assert [line["version"] for line in asked("blame", "s0")["changes"]] == ["v0001", "v0002"]
+    assert asked("tag", "x")["version"] == "v0002"
+    assert asked("tag")["tags"][0]["name"] == "x"
+    assert asked("branch")["branches"] == {"main": "v0002"}
+    assert asked("revert", "v2")["version"] == "v0003"
+    assert asked("verify") == {
+        "dataset": folder_name(workspace),
+        "versions": ["v0001", "v0002", "v0003"],
+        "problems": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["publish"], "Say what was reviewed"),
+        (["publish", "-m", "m", "--branch", "none"], "no branch 'none'"),
+        (["show", "v9"], "no version, tag or branch 'v9'"),
+        (["diff", "v1", "v9"], "'v9'"),
+        (["blame", "nothing"], "There is no picture 'nothing'"),
+        (["revert"], "Say what to take back"),
+        (["revert", "v1"], "first version"),
+        (["revert", "v1", "--reviewer", "ann"], "Say what to take back"),
+        (["revert", "s0", "--since", "2020"], "--since goes with"),
+        (["revert", "s0"], "has not changed"),
+        (["revert", "--reviewer", "\x1b[31m"], "was published"),
+        (["tag", "../x"], "cannot name a tag"),
+        (["merge", "none"], "no branch 'none'"),
+        (["log", "--name", "other \x1b[31m"], "no data set"),
+        (["status", "--name", "../../etc"], "no data set"),
+    ],
+)
+def test_mistakes_are_said_in_one_sentence(
+    workspace: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in run(workspace, *arguments, code=2, capsys=capsys)
+    assert versions(manifest_folder(workspace, "my set")) == ["v0001"]
+
+
+def test_a_workspace_without_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "curate score SOURCE" in run(tmp_path, "status", code=2, capsys=capsys)
+    assert not (tmp_path / ".curate").exists(), "looking makes nothing"
+
+
+def test_of_several_data_sets_one_has_to_be_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = NewVersion(None, "import", "me", "first", [{"change": "import"}], dataset="other")
+    write_version(make_rows({"id": "a"}), first, manifest_folder(workspace, "other"))
+    assert "no runs" in run(workspace, "log", code=2, capsys=capsys)
+    assert "v0001" in run(workspace, "log", "--name", "my set", capsys=capsys)
+    assert "v0001" in run(workspace, "log", "--name", "other", capsys=capsys)
+
+
+def test_verify_says_what_is_wrong_and_fails(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (manifest_folder(workspace, "my set") / "v0001.changes.jsonl").write_text("{}")
+    assert cli.main(["verify", "--workspace", str(workspace)]) == 2
+    found = capsys.readouterr()
+    assert "another hash" in found.out
+    assert "2 problems" in found.err
+
+
+def test_two_publishers_see_each_other(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    decide(workspace, 1, "s0", "relabel", "dog")
+    relabel(manifest_folder(workspace, "my set"), "plain", "eel")
+    said = run(workspace, "publish", "-m", "m", "--expect", "v1", code=2, capsys=capsys)
+    assert "v0002 by lead (1 relabelled)" in said
+    assert "publish again" in said
