@@ -473,7 +473,7 @@ class Desk extends Page {
   drawCaseButtons(card) {
     const button = (key, meaning, kind) => buttonEl(this, key, meaning, kind);
     const place = card.members.findIndex((member) => member.keep) + 1 || 1;
-    const label = card.settle ? [" as ", labelEl(card.settle_shown)] : [];
+    const label = card.settle && disagrees(card) ? [" as ", labelEl(card.settle_shown)] : [];
     const first = card.members.filter((member, i, all) => all.findIndex((other) => other.label === member.label) === i);
     const choices = isSettled(card)
       ? [button("Enter", ["as proposed: keep ", el("b", {}, String(place)), ...label], "accept")]
@@ -493,7 +493,7 @@ class Desk extends Page {
       isSettled(card)
         ? el("span", { class: "hintkey" }, keyEl(`1–${Math.min(9, card.members.length)}`), " keep that one only")
         : null,
-      card.settle ? button("s", ["label all ", labelEl(card.settle_shown)]) : null,
+      card.settle && disagrees(card) ? button("s", ["label all ", labelEl(card.settle_shown)]) : null,
       button("/", card.settle ? "another label for all" : "one label for all"),
       button(" ", "leave all as they are", "keep"),
       button("0", "not duplicates"),
@@ -508,7 +508,9 @@ class Desk extends Page {
 }
 
 // Whether there is something to propose: copies that disagree, with nothing to favour one label, are the reviewer's.
-const isSettled = (card) => Boolean(card.settle) || new Set(card.members.map((member) => member.label)).size < 2;
+const isSettled = (card) => Boolean(card.settle) || !disagrees(card);
+
+const disagrees = (card) => new Set(card.members.map((member) => member.label)).size > 1;
 
 function barEl(choice, number, press) {
   return el(
