@@ -1,13 +1,10 @@
-"""Opening the review store, and transactions on it: SQLite in the workspace, or PostgreSQL by URL.
+"""Opening the review store, and transactions on it: tried again where that can help, explained where it cannot.
 
-SQLite: rollback journal and synchronous=FULL (a commit that was acknowledged survives a power cut; WAL before SQLite
-3.51.3 can corrupt with two writers), one connection per transaction, so that threads share nothing. PostgreSQL: a pool;
-writers take turns per data set, so that the order of decision_id is the order of the commits.
+Writers take turns per data set, so that the order of decision_id is the order of the commits.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -17,20 +14,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.pool import NullPool
 
-from curation.errors import CurationError, MissingPackageError, SettingsError, WorkspaceError
-from curation.files import failpoint, workspace_errors
+from curation.connections import SCHEMA_NAME, by_file, by_url, identity_of, place
+from curation.errors import CurationError, WorkspaceError
+from curation.files import failpoint
 from curation.schema import meta, metadata, migrate, newest_schema, schema_of
 
 BUSY_SECONDS = 20.0  # how long to wait for another process's lock
-CONNECT_SECONDS = 10
 ATTEMPTS = 5  # at a transaction that lost its connection, or a race
-SCHEMA_NAME = "curate"  # of the tables in PostgreSQL
-
-# The schema of a file may come from anybody: no functions with side effects in it, and cells are checked. A commit is
-# on the disk when it returns. 64 MiB of a large store stay in memory.
-PRAGMAS = ("trusted_schema=OFF", "cell_size_check=ON", "foreign_keys=ON", "synchronous=FULL", "cache_size=-65536")
 
 Result = TypeVar("Result")
 
@@ -56,65 +47,15 @@ def open_store(target: Path | str, busy_seconds: float = BUSY_SECONDS) -> Engine
         or has triggers or views that we did not make.
     """
     if isinstance(target, Path) or "://" not in target:
-        engine = _sqlite(store_path(Path(target)), busy_seconds)
+        engine = by_file(store_path(Path(target)), busy_seconds)
     else:
-        engine = _by_url(target, busy_seconds)
+        engine = by_url(target, busy_seconds)
     try:
         _prepare(engine)
         _watch(engine, store_id(engine))
     except BaseException:
         engine.dispose()
         raise
-    return engine
-
-
-def _by_url(text: str, busy_seconds: float) -> Engine:
-    try:
-        url = sa.make_url(text)
-    except (sa.exc.ArgumentError, ValueError) as error:
-        raise SettingsError("The store's URL cannot be read; it looks like postgresql://user@host/database.") from error
-    if url.get_backend_name() == "sqlite":
-        if not url.database or url.database == ":memory:":
-            raise SettingsError("The store's URL names no file; it looks like sqlite:////folder/reviews.db.")
-        return _sqlite(Path(url.database), busy_seconds)
-    if url.get_backend_name() not in ("postgresql", "postgres"):
-        raise SettingsError(f"A store is kept by SQLite or PostgreSQL, not by '{url.get_backend_name()}'.")
-    return _postgresql(url.set(drivername="postgresql+psycopg"), busy_seconds)
-
-
-# --- SQLite ----------------------------------------------------------------------------------------------------------
-
-
-def _sqlite(path: Path, busy_seconds: float) -> Engine:
-    """An engine that opens the file anew for each transaction, and never makes one but the first time."""
-    path = path.absolute()
-    with workspace_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            raise WorkspaceError(f"{path} is no file.")
-        os.close(os.open(path, os.O_RDONLY | (0 if path.exists() else os.O_CREAT), 0o666))
-
-    def connect() -> sqlite3.Connection:
-        # mode=rw: a store that was deleted while in use must not come back empty.
-        connection = sqlite3.connect(
-            f"{path.as_uri()}?mode=rw", uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-        )
-        for pragma in PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
-
-    engine = sa.create_engine(f"sqlite:///{path}", creator=connect, poolclass=NullPool)
-
-    @event.listens_for(engine, "connect")
-    def remember_file(_: Any, record: Any) -> None:
-        record.info["file"] = _identity_of(path)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # IMMEDIATE takes the write lock first: a reader that turned writer could be refused half-way.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
     return engine
 
 
@@ -125,36 +66,6 @@ def _watch(engine: Engine, expected: str) -> None:
     def same_store(connection: Connection) -> None:
         if connection.dialect.name == "sqlite" and _read_store_id(connection) != expected:
             raise WorkspaceError(f"{place(engine)} was replaced by another store while in use; start again.")
-
-
-# --- PostgreSQL ------------------------------------------------------------------------------------------------------
-
-
-def _postgresql(url: sa.URL, busy_seconds: float) -> Engine:
-    try:
-        import psycopg  # noqa: F401
-    except ImportError as error:
-        raise MissingPackageError(
-            "PostgreSQL needs its driver, which is not installed: pip install 'curate[postgres]'"
-        ) from error
-    engine = sa.create_engine(
-        url,
-        isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
-        pool_size=5,
-        max_overflow=15,
-        pool_timeout=busy_seconds,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "curate"},
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
-        connection.autocommit = True
-        connection.execute(f"SET search_path TO {SCHEMA_NAME}")
-        connection.execute(f"SET lock_timeout TO {int(busy_seconds * 1000)}")
-        connection.autocommit = False
-
-    return engine
 
 
 def take_turns(connection: Connection, dataset: str) -> None:
@@ -215,7 +126,21 @@ def _inspect(connection: Connection) -> int:
     missing = set(metadata.tables) - tables
     if tables and missing:
         raise WorkspaceError(f"{place(connection.engine)} is not a review store: it has no table '{min(missing)}'.")
-    return schema_of(connection) if tables else 0
+    found_schema = schema_of(connection) if tables else 0
+    if found_schema == newest_schema():
+        _check_columns(connection)
+    return found_schema
+
+
+def _check_columns(connection: Connection) -> None:
+    known = sa.inspect(connection)
+    for name, table in metadata.tables.items():
+        missing = {column.name for column in table.columns} - {column["name"] for column in known.get_columns(name)}
+        if missing:
+            raise WorkspaceError(
+                f"{place(connection.engine)} is not a review store of this version of curate: its table '{name}' has no "
+                f"column '{min(missing)}'."
+            )
 
 
 _POSTGRESQL_OBJECTS = """
@@ -238,13 +163,6 @@ def store_id(engine: Engine) -> str:
 
 def _read_store_id(connection: Connection) -> str:
     return str(connection.execute(sa.select(meta.c.value).where(meta.c.key == "store_id")).scalar_one())
-
-
-def place(engine: Engine) -> str:
-    """What to call the store in a message: its file, or its URL without the password."""
-    return (
-        engine.url.database or "" if engine.dialect.name == "sqlite" else repr(engine.url.set(drivername="postgresql"))
-    )
 
 
 # --- transactions ----------------------------------------------------------------------------------------------------
@@ -306,16 +224,8 @@ def _once(engine: Engine, work: Callable[[Connection], Result], options: dict[st
 def _check_in_place(connection: Connection) -> None:
     """Refuse to acknowledge a commit to a file that was deleted or replaced meanwhile."""
     path = Path(place(connection.engine))
-    if connection.dialect.name == "sqlite" and connection.info["file"] != _identity_of(path):
+    if connection.dialect.name == "sqlite" and connection.info["file"] != identity_of(path):
         raise WorkspaceError(f"{path} was deleted or replaced while it was written; the last change is not saved.")
-
-
-def _identity_of(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 class _RetryError(CurationError):
@@ -328,7 +238,6 @@ class _RetryError(CurationError):
 
 # SQLSTATE of what another attempt can succeed at: serialization failure, deadlock.
 _LOST_RACE = {"40001", "40P01"}
-_LOCKED = {"55P03"}  # lock_timeout ran out
 
 
 @contextmanager
@@ -337,37 +246,44 @@ def store_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise _explained(engine, error) from error
+        raise _explained(engine, error.orig or error, error.connection_invalidated) from error
+    except sqlite3.Error as error:
+        raise _explained(engine, error, False) from error
     except sa.exc.TimeoutError as error:
         raise WorkspaceError(f"{place(engine)} has no free connection; try again.") from error
-    except (sqlite3.Error, UnicodeError) as error:
-        raise WorkspaceError(f"{place(engine)}: {error}.") from error
 
 
-def _explained(engine: Engine, error: sa.exc.DBAPIError) -> CurationError:
-    where, said = place(engine), str(error.orig).strip().split("\n")[0]
-    state = getattr(error.orig, "sqlstate", None) or ""
-    if isinstance(error, sa.exc.IntegrityError):  # another process was first; look again
+def _explained(engine: Engine, error: BaseException, lost: bool) -> CurationError:
+    """What the driver said, as a sentence; `lost` says that the connection is gone."""
+    where, said = place(engine), str(error).strip().split("\n")[0]
+    state = getattr(error, "sqlstate", None) or ""
+    remote = engine.dialect.name == "postgresql"
+    if state == "23505" or "UNIQUE constraint failed" in said:  # another process was first; look again
         return _RetryError(f"{where} refused a row: {said}.", disconnected=False)
     if state in _LOST_RACE:
         return _RetryError(f"{where} is very busy ({said}); try again.", disconnected=False)
-    if error.connection_invalidated or state.startswith(("08", "57P")):
+    if lost or state.startswith(("08", "57P")):
         return _RetryError(f"{where} lost the connection ({said}); try again.", disconnected=True)
-    if engine.dialect.name == "postgresql" and isinstance(error, sa.exc.OperationalError) and not state:
+    if remote and type(error).__name__ in ("OperationalError", "ConnectionTimeout") and not state:
         return _RetryError(f"{where} cannot be reached ({said}).", disconnected=True)
-    if state == "42501":
-        return WorkspaceError(f"{where} may not be written by this account ({said}).")
-    if "locked" in said or state in _LOCKED:
-        return WorkspaceError(f"{where} is locked by another process; nothing was changed. Try again in a moment.")
-    if "unable to open database file" in said:
-        return WorkspaceError(f"{where} cannot be opened: it was deleted or moved, or may not be read.")
-    if "malformed" in said or "not a database" in said or "encrypted" in said:
-        return WorkspaceError(f"{where} is damaged, or is no SQLite database; restore it from a backup.")
-    if "readonly" in said or "read-only" in said or "during recovery" in said:
-        return WorkspaceError(f"{where} cannot be written: it is read-only, or was replaced while in use.")
-    if "full" in said or state == "53100":
-        return WorkspaceError(f"{where} cannot be written: the disk is full. Free some space and try again.")
+    for words, meaning in _MEANINGS:
+        if any(word in said or word == state for word in words):
+            return WorkspaceError(f"{where} {meaning}")
     return WorkspaceError(f"{where} cannot be used: {said}.")
+
+
+# Parts of what SQLite and PostgreSQL say, or SQLSTATEs, and what they mean for whoever reads it.
+_MEANINGS = (
+    (
+        ("database is locked", "table is locked", "55P03"),
+        "is locked by another process; nothing was changed. Try again.",
+    ),
+    (("unable to open database file",), "cannot be opened: it was deleted or moved, or may not be read."),
+    (("malformed", "not a database", "encrypted"), "is damaged, or is no SQLite database; restore it from a backup."),
+    (("readonly", "read-only", "during recovery"), "cannot be written: it is read-only, or was replaced while in use."),
+    (("disk is full", "53100"), "cannot be written: the disk is full. Free some space and try again."),
+    (("42501",), "may not be written by this account."),
+)
 
 
 # --- clock -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ class Policy:
     seed : decides which items; the same seed, the same items
     run_id, manifest_version : what the queue was filled from last
     fills : how often it was filled with something new
+    contents : stands for what it was filled with
     """
 
     second_opinion: float = 0.0
@@ -28,6 +29,7 @@ class Policy:
     run_id: str = ""
     manifest_version: str = ""
     fills: int = 0
+    contents: int = 0
 
     def needed(self, item_id: str) -> int:
         """How many opinions an item wants."""

@@ -212,6 +212,7 @@ policy = Table(
     _text("run_id"),  # what the queue was filled from last
     _text("manifest_version"),
     _number("fills"),  # how often the queue was filled with something else than before
+    Column("contents", BigInteger, nullable=False),  # stands for what it was filled with
     _real("second_opinion"),  # share of items that a second reviewer decides, too
     _real("hide_suggestion"),  # share of those whose suggestion the second reviewer does not see
     _number("seed"),

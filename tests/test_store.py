@@ -532,6 +532,10 @@ def test_filling_again_changes_what_is_different(queue: Engine) -> None:
     assert claimed(queue, count=9) == ["s0", "s1", "s2", "s4"]
     assert store.fill(queue, SET, "run-1", "v0001", queue_items()) == store.Filled(0, 2, 1)
     assert claimed(queue, "bob", count=9) == ["s3"]
+    shuffled = queue_items().iloc[::-1]
+    assert store.fill(queue, SET, "run-1", "v0001", shuffled) == store.Filled(0, 0, 0)
+    assert store.fill(queue, SET, "run-2", "v0001", shuffled) == store.Filled(0, 0, 0)
+    assert store.policy(queue, SET).run_id == "run-2"
 
 
 def test_another_data_set_is_another_queue(queue: Engine) -> None:

@@ -196,6 +196,12 @@ def test_a_store_that_lacks_a_table_is_refused(engine: Engine, store_target: Pat
     refused(store_target, "no table 'leases'")
 
 
+def test_a_store_that_lacks_a_column_is_refused(engine: Engine, store_target: Path | str) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE decisions DROP COLUMN comment")
+    refused(store_target, "table 'decisions' has no column 'comment'")
+
+
 def test_other_tables_beside_ours_in_the_same_server_do_not_matter(postgresql_server: Server) -> None:
     url = postgresql_server.empty_database()
     other = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
