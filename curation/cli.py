@@ -7,6 +7,7 @@ the reader of the output has gone, 143 terminated. No other module reads the env
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import signal
@@ -92,7 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `curate` with `arguments` (default: those of the process); the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in arguments or bool(os.environ.get("CURATE_DEBUG"))
-    set_failpoints(os.environ.get("CURATE_FAILPOINT", ""))
     _prepare_streams()
     with warnings.catch_warnings(), _tidy_when_terminated():
         if not debug and not sys.warnoptions:
@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
+        set_failpoints(os.environ.get("CURATE_FAILPOINT", ""))
+        _refuse_lost_folder()
         code = cli.main(arguments, prog_name="curate", standalone_mode=False)
         sys.stdout.flush()
         return int(code or DONE)
@@ -119,7 +121,29 @@ def _run(arguments: list[str], debug: bool) -> int:
     except (SystemExit, BrokenPipeError):  # neither click nor rich raises SystemExit here but for a closed pipe
         return _output_closed()
     except Exception as error:
+        reason = _machine_fault(error)
+        if reason and not debug:
+            return _user_mistake(reason)
         return _our_fault(error, debug)
+
+
+def _refuse_lost_folder() -> None:
+    """Native libraries end the process when the current folder has been removed; a sentence is better."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise CurationError("The current folder is not there any more. Change to another one and try again.") from error
+
+
+def _machine_fault(error: Exception) -> str:
+    """What the user can do about a machine that has run out of something, "" where that is not the reason."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        _detach_output()
+        return f"The output could not be written: {error.strerror}."
+    # torch has no type of its own for it on the processor.
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "The memory of this machine is used up. Close other programs, or choose a smaller --size or --model."
+    return ""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -144,16 +168,22 @@ def _tidy_when_terminated() -> Iterator[None]:
 
 
 def _prepare_streams() -> None:
-    """Print what a terminal of another encoding cannot show as an escape instead of failing."""
+    """What a terminal of another encoding cannot show becomes an escape, and a closed stream takes everything."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for as long as the process lives)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _output_closed() -> int:
-    # What is still buffered has no reader; without this the interpreter complains about it when it exits.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    _detach_output()
     return OUTPUT_CLOSED
+
+
+def _detach_output() -> None:
+    # What is still buffered can go nowhere; without this the interpreter complains about it when it exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 def _user_mistake(text: str, context: click.Context | None = None) -> int:

@@ -158,3 +158,50 @@ def test_a_damaged_pointer_to_the_latest_run_is_no_obstacle(tmp_path: Path) -> N
     pointer.unlink()
     pointer.mkdir()
     assert runs.read_run(tmp_path).run_id == run.run_id
+
+
+# --- streams and machines that fail
+
+
+def shell(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command.replace("curate", f"{sys.executable} -m curation")],
+        cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["issues", "issues --json", "report --json"])
+def test_a_full_output_is_said_in_a_sentence(tmp_path: Path, command: str) -> None:
+    make_run(tmp_path, ["a", "b"], [{"at": 0, "issue": "dark"}])
+    done = shell(f"curate {command} --workspace {tmp_path} > /dev/full")
+    assert (done.returncode, done.stderr) == (2, "Error: The output could not be written: No space left on device.\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(tmp_path: Path, closed: str) -> None:
+    make_run(tmp_path, ["a", "b"], [{"at": 0, "issue": "dark"}])
+    done = shell(f"curate issues --workspace {tmp_path} {closed}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_current_folder_that_was_removed_is_said(tmp_path: Path) -> None:
+    for command in ("doctor", "score x", "issues"):
+        done = shell(f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && "
+                     f"PYTHONPATH={ROOT} curate {command}")  # fmt: skip
+        assert done.returncode == 2
+        assert "The current folder is not there any more" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_machine_without_memory_is_not_our_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise error
+
+    make_run(tmp_path, ["a"], [])
+    monkeypatch.setattr("curation.issue_files.ranked_issues", exhausted)
+    assert cli.main(["issues", "--workspace", str(tmp_path)]) == 2
+    assert "memory" in capsys.readouterr().err
