@@ -17,7 +17,7 @@ looked at, the others keep their places.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,9 @@ TOP = 1_000  # of these, how many get a place of their own
 TAUGHT = 20_000  # pictures that the second look learns from, at most
 PROJECTED = 256  # embeddings longer than this are projected
 # Standard deviations of the Gaussian priors, chosen on data sets other than those whose gain is reported.
-FREE, SCALE, SCORES, SECOND_LOOK = 1.0, 0.3, 0.3, 1.0
+# The intercept is free: how sure the run is says nothing about the order, and must not be made up for by effects.
+FREE, SCALE, SCORES, SECOND_LOOK = 5.0, 0.3, 0.1, 0.5
+LEAST_SCALE = 0.2
 EFFECTS = {"issue": 1.0, "given": 0.4, "suggestion": 0.4, "pair": 0.4}
 # A verdict is taken for right this often: one slip at the head of the queue must not turn it around.
 TRUST = 0.95
@@ -125,18 +127,13 @@ def fit(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
     at, changed = _outcomes(known, verdicts)
     if not len(at):
         return known.prior.copy()
-    columns = [np.ones(len(known.ids)), known.prior, *known.scores.T]
-    centre, precision = [0.0, 1.0], [FREE, SCALE]
-    centre += [0.0] * known.scores.shape[1]
-    precision += [SCORES] * known.scores.shape[1]
+    terms = [_Term(np.ones(len(known.ids)), 0.0, FREE), _Term(known.prior, 1.0, SCALE, LEAST_SCALE)]
+    terms += [_Term(column, 0.0, SCORES) for column in known.scores.T]
     if known.look is not None:
-        columns.append(_look(known.look, known.given, known.suggested, _labels_now(known, verdicts)))
-        centre.append(0.0)
-        precision.append(SECOND_LOOK)
-    matrix = np.column_stack(columns)
-    weights, effects = _most_probable(
-        matrix[at], changed, np.array(centre), np.array(precision) ** -2.0, {n: known.codes[n][at] for n in EFFECTS}
-    )
+        look = _look(known.look, known.given, known.suggested, _labels_now(known, verdicts))
+        terms.append(_Term(look, 0.0, SECOND_LOOK, 0.0))
+    matrix = np.column_stack([term.values for term in terms])
+    weights, effects = _most_probable(terms, matrix[at], changed, {name: known.codes[name][at] for name in EFFECTS})
     odds = matrix @ weights
     for name, (codes, values) in effects.items():
         place = np.searchsorted(codes, known.codes[name]).clip(0, len(codes) - 1)
@@ -339,19 +336,35 @@ def _outcomes(known: Features, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.n
     return at[there][order], ((1 - TRUST) + (2 * TRUST - 1) * share.to_numpy(dtype=np.float64))[there][order]
 
 
+@dataclass(frozen=True)
+class _Term:
+    """A column of the regression: its values (M,), centre and standard deviation of its coefficient's prior, and the
+    least that the coefficient may be: evidence may turn out to say little, but not the opposite of what it says."""
+
+    values: np.ndarray
+    centre: float
+    spread: float
+    least: float = -np.inf
+
+
 def _most_probable(
-    matrix: np.ndarray, changed: np.ndarray, centre: np.ndarray, precision: np.ndarray, codes: Mapping[str, np.ndarray]
+    terms: Sequence[_Term], matrix: np.ndarray, changed: np.ndarray, codes: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """MAP coefficients: (F,) of the columns, and by effect the codes that occur with their values."""
+    """MAP coefficients: (F,) of the terms, and by effect the codes that occur with their values.
+
+    matrix : (R, F) values of the terms, changed : (R,) and codes : (R,) by effect, of the decided items
+    """
     from scipy.optimize import minimize
 
     seen = {name: np.unique(values[values >= 0], return_inverse=True) for name, values in codes.items()}
     rows = {name: np.flatnonzero(values >= 0) for name, values in codes.items()}
-    width = matrix.shape[1]
+    width = len(terms)
     ends = np.cumsum([width, *(len(found) for found, _ in seen.values())])
     parts = {name: slice(ends[i], ends[i + 1]) for i, name in enumerate(seen)}
-    centre = np.concatenate([centre, np.zeros(ends[-1] - width)])
-    precision = np.concatenate([precision, *(np.full(len(seen[name][0]), EFFECTS[name] ** -2.0) for name in seen)])
+    centre = np.array([term.centre for term in terms] + [0.0] * (ends[-1] - width))
+    spread = np.concatenate([[term.spread for term in terms], *(np.full(len(seen[n][0]), EFFECTS[n]) for n in seen)])
+    precision = spread**-2.0
+    bounds = [(term.least, np.inf) for term in terms] + [(-np.inf, np.inf)] * (ends[-1] - width)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         odds = matrix @ weights[:width]
@@ -366,5 +379,5 @@ def _most_probable(
             gradient[part] += np.bincount(seen[name][1], error[rows[name]], minlength=len(seen[name][0]))
         return float(value), gradient
 
-    found = minimize(loss, centre, jac=True, method="L-BFGS-B", options={"maxiter": 200, "maxcor": 20})
+    found = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200, "maxcor": 20})
     return found.x[:width], {name: (seen[name][0], found.x[part]) for name, part in parts.items() if len(seen[name][0])}
