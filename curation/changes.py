@@ -80,14 +80,18 @@ def _differs(left: pd.DataFrame, right: pd.DataFrame, columns: Sequence[str]) ->
 def samples_of(rows: pd.DataFrame, ids: Iterable[str]) -> dict[str, Sample]:
     """The samples of these ids; those that the rows do not have are left out."""
     some = rows[rows["sample_id"].isin(list(ids))]
+    columns = {name: some[name].to_numpy(object).tolist() for name in COLUMNS}
+    of_sample = zip(*(columns[name] for name in SAMPLE), strict=True)
+    of_annotation = zip(*(columns[name] for name in ANNOTATION), strict=True)
     found: dict[str, Sample] = {}
-    for row in some.to_dict("records"):
-        sample = found.setdefault(row["sample_id"], Sample({name: row[name] for name in SAMPLE}, {}))
-        if row["annotation_id"]:
-            values = {name: row[name] for name in ANNOTATION}
-            sample.annotations[row["annotation_id"]] = {
-                name: None if value != value else value for name, value in values.items()
-            }
+    keys = zip(columns["sample_id"], columns["annotation_id"], of_sample, of_annotation, strict=True)
+    for sample_id, annotation_id, facts, said in keys:
+        sample = found.get(sample_id)
+        if sample is None:
+            sample = found[sample_id] = Sample(dict(zip(SAMPLE, facts, strict=True)), {})
+        if annotation_id:
+            values = (None if value != value else value for value in said)
+            sample.annotations[annotation_id] = dict(zip(ANNOTATION, values, strict=True))
     return found
 
 

@@ -254,6 +254,25 @@ def with_ids(
     renamed = dict(zip(samples["sample_id"].tolist(), sample_ids, strict=True))
     owners = [renamed[sample_id] for sample_id in annotations["sample_id"].tolist()]
     known = known[known["annotation_id"] != ""]
+    used = {*known["annotation_id"].tolist(), *taken}
+    if known["sample_id"].is_unique and annotations["sample_id"].is_unique:
+        # One label each, as most sets have it: a million of them one by one would take seconds.
+        at = pd.Index(known["sample_id"]).get_indexer(pd.Index(owners, dtype="str"))
+        names = np.append(known["annotation_id"].to_numpy(object), "")[at]
+        ids = [name or _fresh_annotation_id(owner, used) for owner, name in zip(owners, names.tolist(), strict=True)]
+    else:
+        ids = _ids_of_several(owners, annotations, known, used)
+    return (
+        samples.assign(sample_id=pd.Series(sample_ids, index=samples.index, dtype="str")),
+        annotations.assign(
+            sample_id=pd.Series(owners, index=annotations.index, dtype="str"),
+            annotation_id=pd.Series(ids, index=annotations.index, dtype="str"),
+        ),
+    )
+
+
+def _ids_of_several(owners: list[str], annotations: pd.DataFrame, known: pd.DataFrame, used: set[str]) -> list[str]:
+    """The id of each annotation, where samples have any number of them; new ones are added to `used`."""
     before: dict[str, list[tuple[str, tuple[object, ...]]]] = {}
     contents = _contents(known)
     names = known["annotation_id"].tolist()
@@ -262,20 +281,13 @@ def with_ids(
     places: dict[str, list[int]] = {}
     for place, owner in enumerate(owners):
         places.setdefault(owner, []).append(place)
-    used = {*names, *taken}
     now = _contents(annotations)
     ids = [""] * len(owners)
     for owner, rows in places.items():
         for row, name in zip(rows, _paired([now[row] for row in rows], before.get(owner, [])), strict=True):
             ids[row] = name or _fresh_annotation_id(owner, used)
             used.add(ids[row])
-    return (
-        samples.assign(sample_id=pd.Series(sample_ids, index=samples.index, dtype="str")),
-        annotations.assign(
-            sample_id=pd.Series(owners, index=annotations.index, dtype="str"),
-            annotation_id=pd.Series(ids, index=annotations.index, dtype="str"),
-        ),
-    )
+    return ids
 
 
 def _paired(contents: list[tuple[object, ...]], before: list[tuple[str, tuple[object, ...]]]) -> list[str]:

@@ -138,6 +138,7 @@ class NewVersion:
     merged : the second parent of a merge
     source : what the header says about where an import came from (JSON values)
     source_changes : lines that lead from the rows to what the source says, where a review said otherwise
+    source_hash : canonical hash of what an import read, with ids as if it were the first
     decisions : which decisions of which store are in it
     created : time as ISO 8601; "" = now, UTC
     """
@@ -151,6 +152,7 @@ class NewVersion:
     merged: str | None = None
     source: Mapping[str, Any] | None = None
     source_changes: Sequence[Mapping[str, Any]] = ()
+    source_hash: str = ""
     decisions: Mapping[str, Any] | None = None
     dataset: str = ""
     created: str = ""
@@ -192,6 +194,7 @@ def write_version(rows: pd.DataFrame, new: NewVersion, folder: Path) -> str:
             "changes": dict(sorted(Counter(str(change["change"]) for change in new.changes).items())),
             "decisions": dict(new.decisions) if new.decisions else None,
             "source": dict(new.source or {}),
+            "source_hash": new.source_hash or None,
             "curate": curation.__version__,
         }
         parts: dict[str, Callable[[BinaryIO], object]] = {

@@ -100,12 +100,13 @@ def ensure_version(
     WorkspaceError : it cannot be written, or the folder belongs to another data set (not one picture is the same).
     """
     tidy(folder)
-    rows, ids = build_rows(samples, annotations), samples["sample_id"].tolist()
+    rows = build_rows(samples, annotations)
+    digest = canonical_hash(rows)
     if not versions(folder):
         lines = [{"change": "import", "samples": len(samples), "annotations": len(annotations)}]
-        first = NewVersion(None, "import", author, message, lines, source=source, dataset=dataset)
+        first = NewVersion(None, "import", author, message, lines, source=source, source_hash=digest, dataset=dataset)
         try:
-            return _ensured(write_version(rows, first, folder), rows, ids, samples)
+            return _ensured(write_version(rows, first, folder), rows, samples["sample_id"].tolist(), samples)
         except WorkspaceError:
             if not versions(folder):  # else another process was first, which is as good
                 raise
@@ -114,14 +115,16 @@ def ensure_version(
         newest = head(folder)
         assert newest is not None, "there is a version, and the first one is on the main branch"
         ours = read(folder, newest)
-        if canonical_hash(rows) == read_header(folder, newest)["hash"]:
+        ids = _unchanged(folder, newest, samples, digest)
+        if ids is not None:
             return _ensured(newest, ours, ids, samples)
         found = _compare(samples, annotations, folder, newest, ours, look)
         if not found.changes:
             return _ensured(newest, ours, found.sample_ids, samples)
         words = count_words(Counter(str(line["change"]) for line in found.changes))
         new = NewVersion(newest, "import", author, f"The source has changed: {words}", found.changes, MAIN,
-                         source=source, source_changes=found.source_changes, dataset=dataset)  # fmt: skip
+                         source=source, source_changes=found.source_changes, source_hash=digest,
+                         dataset=dataset)  # fmt: skip
         try:
             version = write_version(found.rows, new, folder)
         except WorkspaceError:
@@ -174,6 +177,20 @@ def _compare(
     return _Found(rows, in_order([*diff(ours, rows), *conflicts]), diff(rows, theirs), matches.sample_ids, tuple(notes))
 
 
+def _unchanged(folder: Path, newest: str, samples: pd.DataFrame, digest: str) -> list[str] | None:
+    """The id of each sample of a source that is exactly what the last import read; None where it is not."""
+    version = last_import(folder, newest)
+    header = read_header(folder, version)
+    if (header.get("source_hash") or header["hash"]) != digest:
+        return None
+    then = read(folder, version).drop_duplicates("sample_id")
+    at = pd.Index(then["path"]).get_indexer(samples["path"])
+    if (at < 0).any():  # a picture that people had dropped
+        return None
+    found: list[str] = then["sample_id"].to_numpy(object)[at].tolist()
+    return found
+
+
 def source_rows(folder: Path, version: str) -> pd.DataFrame:
     """What the source said when an import was made: the version's rows without what reviewers had changed."""
     return apply(read(folder, version), read_lines(folder / f"{version}.source.jsonl"))
@@ -214,10 +231,11 @@ def _match(old: pd.DataFrame, samples: pd.DataFrame, earlier: _Earlier, taken: s
         if key
     }
     ids, kinds = list(found.sample_ids), list(found.kinds)
-    pictures = zip(samples["pixel_hash"].tolist(), samples["content_hash"].tolist(), strict=True)
-    for row, keys in enumerate(pictures):
+    new = [row for row, kind in enumerate(kinds) if kind == "new"] if away else []
+    for row in new:
+        keys = samples["pixel_hash"].iloc[row], samples["content_hash"].iloc[row]
         name = next((away[key] for key in keys if key in away), None)
-        if kinds[row] == "new" and name is not None and name not in present:
+        if name is not None and name not in present:
             ids[row], kinds[row] = name, "renamed"
             present.add(name)
     return Matches(ids, kinds, found.doubtful)
