@@ -129,12 +129,13 @@ def _card(
     samples = index.samples.iloc[rows]
     names = [current.get(sid, label) for sid, label in zip(samples["sample_id"], _run_labels(samples), strict=True)]
     samples = samples.assign(label=pd.Series(names, index=samples.index, dtype="str"))
-    proposal = propose_keep(samples) if is_case else Proposal(0, "")
     found = _findings(index, rows)
     first = int(rows[0])
     label = names[0]
     suggestions = _case_suggestions(index, rows, names, found) if is_case else _suggestions(index, first, label, found)
     sentences, parts = _why(found, is_case)
+    settled = _settle_label(names, found, suggestions) if is_case else ""
+    proposal = propose_keep(samples, settled) if is_case else Proposal(0, "")
     return Card(
         item_id=item_id,
         kind="duplicates" if is_case else "sample",
@@ -151,7 +152,7 @@ def _card(
         neighbours=_neighbours(index, first, decided),
         members=_members(index, samples, rows, proposal.place if is_case else -1),
         keep_why=proposal.why,
-        settle_label=_settle_label(names, found, suggestions) if is_case else "",
+        settle_label=settled,
         measurements={name: float(samples[name].iat[0]) for name in MEASUREMENTS
                       if name in samples and np.isfinite(samples[name].iat[0])},
         status=str(samples["status"].iat[0]),

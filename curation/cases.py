@@ -13,6 +13,7 @@ LARGER, SHARPER, LESS_COMPRESSED = 1.02, 1.05, 1.05  # a difference below this f
 GREY, COLOURED = 0.02, 0.04  # mean saturation of a picture made grey, and of its coloured twin
 # A leak is settled in favour of the split that results are compared on.
 _MEASURED_ON = ("test", "val")
+_LOSSY = ("JPEG", "WEBP", "AVIF", "MPO")
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ def members_of_cases(samples: pd.DataFrame, open_rows: np.ndarray | None = None)
     return {case_id(ids[group].tolist()): group for group in groups}
 
 
-def propose_keep(copies: pd.DataFrame) -> Proposal:
+def propose_keep(copies: pd.DataFrame, favoured: str = "") -> Proposal:
     """The copy to keep: measured on, not trained on; larger, coloured, sharper, less compressed, labelled, by path.
 
     copies : rows of samples.parquet with a column `label`; columns that are missing do not decide.
+    favoured : the label that is probably right, where copies disagree; "" = nothing favours one
 
     One criterion after the other: the first that tells the two best copies apart is the reason given. A team can
     defend that; a weighted sum of measurements it cannot.
     """
-    ranks = _criteria(copies)
+    ranks = _criteria(copies, favoured)
     keys = pd.DataFrame({name: values for name, (values, _) in ranks.items()}).reset_index(drop=True)
     order = keys.sort_values(list(keys.columns), kind="stable").index.to_numpy()
     best = int(order[0])
@@ -62,13 +64,14 @@ def propose_keep(copies: pd.DataFrame) -> Proposal:
     return Proposal(best, "The copies are alike in everything measured; the first by name is proposed.")
 
 
-def _criteria(copies: pd.DataFrame):  # type: ignore[no-untyped-def]  # name -> ((n,) rank, low = keep; sentence)
+def _criteria(copies: pd.DataFrame, favoured: str):  # type: ignore[no-untyped-def]  # name -> ((n,) rank, low = keep; sentence)
     split = copies["split"].to_numpy(dtype=object) if "split" in copies else np.full(len(copies), "", dtype=object)
     label = copies["label"].to_numpy(dtype=object) if "label" in copies else np.full(len(copies), "", dtype=object)
     width, height = _numbers(copies, "width_px"), _numbers(copies, "height_px")
     saturation, sharp, size = (_numbers(copies, name) for name in ("saturation", "sharpness", "file_bytes"))
     pixels = width * height
-    same_format = "format" in copies and copies["format"].nunique() == 1
+    # Of formats that lose nothing, more bytes are only a worse encoder.
+    comparable = "format" in copies and copies["format"].nunique() == 1 and copies["format"].iat[0] in _LOSSY
     measured = np.array([_MEASURED_ON.index(s) if s in _MEASURED_ON else len(_MEASURED_ON) for s in split])
     made_grey = (saturation < GREY) & (np.nanmax(saturation, initial=0.0) >= COLOURED)
     return {
@@ -88,10 +91,14 @@ def _criteria(copies: pd.DataFrame):  # type: ignore[no-untyped-def]  # name -> 
             lambda a, b: f"It is sharper: {sharp[a]:.3g} against {sharp[b]:.3g}.",
         ),
         "bytes": (
-            _steps(size, LESS_COMPRESSED) if same_format else np.zeros(len(copies)),
+            _steps(size, LESS_COMPRESSED) if comparable else np.zeros(len(copies)),
             lambda a, b: f"It is less compressed: {_kilobytes(float(size[a]))} against {_kilobytes(float(size[b]))}.",
         ),
         "labelled": ((label == "").astype(int), lambda a, b: "It has a label; the other one has none."),
+        "favoured": (
+            (label != favoured).astype(int) if favoured else np.zeros(len(copies)),
+            lambda a, b: "The copies are alike in everything measured; this one has the label that is favoured.",
+        ),
         "path": (
             np.argsort(np.argsort(copies["path"].to_numpy(dtype=object).astype(str), kind="stable")),
             lambda a, b: "The copies are alike in everything measured; the first by name is proposed.",

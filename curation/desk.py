@@ -357,9 +357,9 @@ def _members(card: Card, album: Album) -> list[dict[str, Any]]:
         same = member is kept or len(members) > COMPARED
         overlay, share = ("", 0.0) if same else album.difference(kept.sample_id, member.sample_id)
         shown = [[name, value, name in differing and name != "file"] for name, value in own.items()]
-        if not same:
-            pixels = f"{percent(share)} differ from the proposed one" if overlay else "no visible difference"
-            shown.insert(-1, ["pixels", pixels, bool(overlay)])
+        if len(members) <= COMPARED:
+            differ = f"{percent(share)} differ from {1 + members.index(kept)}" if overlay else "no visible difference"
+            shown.insert(-1, ["pixels", "compared with this one" if member is kept else differ, bool(overlay)])
         found.append(
             {
                 "sample_id": member.sample_id,

@@ -174,6 +174,7 @@ def copies(**columns: Any) -> pd.DataFrame:
         ({"sharpness": [9.0, 9.1]}, 1, "the first by name"),
         ({"file_bytes": [9000, 5000]}, 0, "It is less compressed: 9 KB against 5 KB."),
         ({"file_bytes": [9000, 5000], "format": ["PNG", "JPEG"]}, 1, "the first by name"),
+        ({"file_bytes": [9000, 5000], "format": ["PNG", "PNG"]}, 1, "the first by name"),
         ({"saturation": [0.3, 0.0]}, 0, "It has its colours"),
         ({"saturation": [0.0, 0.0]}, 1, "the first by name"),
         ({"label": ["x", ""]}, 0, "It has a label"),
@@ -185,6 +186,12 @@ def test_the_better_copy_is_proposed_and_the_reason_given(columns: dict[str, Any
     found = propose_keep(copies(**columns))
     assert found.place == place
     assert why in found.why
+
+
+def test_of_equal_copies_the_one_with_the_favoured_label_is_proposed() -> None:
+    found = propose_keep(copies(label=["x", "y"]), favoured="x")
+    assert (found.place, "favoured" in found.why) == (0, True)
+    assert propose_keep(copies(label=["x", "y"], width_px=[100, 200]), favoured="x").place == 1
 
 
 def test_one_criterion_decides_before_the_next_one() -> None:
