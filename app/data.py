@@ -30,7 +30,7 @@ class Project:
 
     room : tells this data set and store from others on the same address
     changed : present label by sample_id where it is not the run's; flagged : number of items with a finding
-    items : the queue as it was filled (curation.review.ITEM_COLUMNS)
+    size : number of items; head : the first of them as the queue was filled (curation.review.ITEM_COLUMNS)
     """
 
     workspace: Path
@@ -44,7 +44,8 @@ class Project:
     labels: tuple[str, ...]
     changed: dict[str, str]
     flagged: int
-    items: pd.DataFrame
+    size: int
+    head: pd.DataFrame
     new_labels: set[str] = field(default_factory=set)
     decided: Counter[str] = field(default_factory=Counter)
 
@@ -95,7 +96,8 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
         labels=tuple(sorted(labels - {""}, key=str.casefold)),
         changed={} if rows is None else review.changed_labels(run, rows),
         flagged=int((items["issues"] != "").sum()),
-        items=items,
+        size=len(items),
+        head=items.head(learning.LIMIT),
     )
 
 
@@ -112,7 +114,7 @@ def _engine(target: str) -> Engine:
 
 def counts(project: Project) -> dict[str, int]:
     """How many items are decided, and how many were flagged."""
-    few = len(project.items) < COUNTED_AT_ONCE
+    few = project.size < COUNTED_AT_ONCE
     table = store.progress(project.engine, project.dataset) if few else _progress(project, project.room)
     decided = table.loc[table["state"].isin(["done", "second", "disagreement"]), "items"].sum()
     return {"done": int(decided), "total": project.flagged}
@@ -133,7 +135,7 @@ def expected_left(project: Project) -> dict[str, float]:
     """Expected changes among open items; see curation.overview."""
     known = _features(project, project.room, project.run.run_id, project.version)
     given = verdicts(project)
-    flagged = dict(zip(project.items["item_id"], project.items["issues"] != "", strict=True))
+    flagged = dict(zip(project.head["item_id"], project.head["issues"] != "", strict=True))
     return overview.expected_left(learning.fit(known, given), known.ids, given, flagged)
 
 
@@ -149,7 +151,7 @@ def agreement(project: Project) -> tuple[pd.DataFrame, float, pd.DataFrame]:
 
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _features(_project: Project, room: str, run_id: str, version: str) -> learning.Features:
-    return learning.features(_project.run, _project.items)
+    return learning.features(_project.run, _project.head)
 
 
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, max_entries=8)
