@@ -138,8 +138,8 @@ def _check_columns(connection: Connection) -> None:
         missing = {column.name for column in table.columns} - {column["name"] for column in known.get_columns(name)}
         if missing:
             raise WorkspaceError(
-                f"{place(connection.engine)} is not a review store of this version of curate: its table '{name}' has no "
-                f"column '{min(missing)}'."
+                f"{place(connection.engine)} is not a review store of this version of curate: its table '{name}' has "
+                f"no column '{min(missing)}'."
             )
 
 

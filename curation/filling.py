@@ -127,8 +127,10 @@ def _bring_over(connection: Connection, dataset: str, table: pd.DataFrame, advan
     places.write()
     closed = connection.execute(_close(dataset)).rowcount if known else 0
     _staging.drop_all(connection)
-    if connection.dialect.name == "postgresql" and added + updated + closed > _ROWS:
-        connection.exec_driver_sql("ANALYZE items")  # its planner knows nothing of rows that have just come
+    if added + updated + closed > _ROWS:  # the planner knows nothing of rows that have just come
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA analysis_limit = 400")
+        connection.exec_driver_sql("ANALYZE items")
     return Filled(added, updated, closed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -9,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from curation.database import read
+from curation.policy import policy_of
+from curation.schema import GONE, QUEUES, items, opinions
 from curation.schema import decisions as decisions_table
-from curation.schema import items, opinions
 from curation.standing import not_undone
 
 # The less settled of two states comes first.
@@ -83,11 +85,31 @@ def _same(left: Any, right: Any, item_id: str) -> sa.ColumnElement[bool]:
 
 
 def progress(engine: Engine, dataset: str) -> pd.DataFrame:
-    """How many items there are by `issue`, `state` ("gone" = no longer in the run) and `verdict`: column `items`."""
-    state = sa.case((items.c.queue == "gone", "gone"), else_=items.c.state).label("state")
+    """How many items there are by `issue`, `state` ("gone" = no longer in the run) and `verdict`: column `items`.
+
+    Quick also where there are a million: those that nobody has looked at are what is left of all.
+    """
+    fills = read(engine, lambda connection: policy_of(connection, dataset)).fills
+    state = sa.case((items.c.queue == GONE, GONE), else_=items.c.state).label("state")
     columns = (items.c.issue, state, items.c.verdict)
-    query = sa.select(*columns, sa.func.count().label("items")).where(items.c.dataset == dataset)
-    return _frame(engine, query.group_by(*columns).order_by(*columns))
+    query = sa.select(*columns, sa.func.count().label("items"))
+    query = query.where(items.c.dataset == dataset, items.c.queue.in_([queue for queue in QUEUES if queue != "open"]))
+    touched = _frame(engine, query.group_by(*columns))
+    left = dict(_listed(engine, dataset, fills))
+    for row in touched[touched["state"] != GONE].itertuples(index=False):
+        left[row.issue] = left.get(row.issue, 0) - row.items
+    untouched = [{"issue": issue, "state": "open", "verdict": "", "items": count} for issue, count in left.items()]
+    table = pd.DataFrame(untouched, columns=touched.columns).astype(touched.dtypes)
+    found = pd.concat([table[table["items"] > 0], touched], ignore_index=True)
+    return found.sort_values(["issue", "state", "verdict"], ignore_index=True)
+
+
+@lru_cache(maxsize=16)
+def _listed(engine: Engine, dataset: str, fills: int) -> tuple[tuple[str, int], ...]:
+    """How many items of each issue the run has; `fills` says which filling of the queue was counted."""
+    query = sa.select(items.c.issue, sa.func.count()).where(items.c.dataset == dataset, items.c.queue != GONE)
+    query = query.group_by(items.c.issue)
+    return read(engine, lambda connection: tuple((row[0], row[1]) for row in connection.execute(query)))
 
 
 def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:

@@ -162,7 +162,7 @@ opinions = Table(
     _flag("holds"),  # what the item's verdict is
     ForeignKeyConstraint(["dataset", "item_id"], ["items.dataset", "items.item_id"]),
 )
-Index("opinions_by_reviewer", opinions.c.dataset, opinions.c.reviewer)
+Index("opinions_by_reviewer", opinions.c.dataset, opinions.c.reviewer, opinions.c.item_id)
 
 leases = Table(
     "leases",

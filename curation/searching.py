@@ -25,7 +25,7 @@ from curation.schema import QUEUES, facets, items, label_key, opinions
 WAITING = ("open", "second")  # the queues of what waits for an opinion
 MOST_FACETS = 100  # looked at one by one; more are filtered in the queue's order
 MOST_LISTED = 10_000
-MOST_REMEMBERED = 2_000  # items that a text matches; more are so frequent that the queue's order soon comes to one
+MOST_REMEMBERED = 1_000  # items that a text matches; more are so frequent that the queue's order soon comes to one
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,15 @@ class Search:
 
     def among(self, ids: Sequence[str]) -> sa.Select[Any]:
         """Those of these items that match."""
-        return sa.select(items).where(*self._wanted(), items.c.item_id.in_(ids), items.c.queue.in_(self._queues()))
+        return sa.select(items).where(*self._wanted(), items.c.item_id.in_(ids), self._in_queues())
 
     def best(self, connection: Connection, condition: sa.ColumnElement[bool], count: int) -> list[str]:
         """The ids of the first `count` that match and fulfil the condition, in the queue's order."""
         wanted = [*self._wanted(), condition]
-        if self.filters.item_id or self.only is not None:
-            return list(connection.execute(self._first([*wanted, items.c.queue.in_(self._queues())], count)).scalars())
+        if self.only == ():
+            return []
+        if self.filters.item_id or self.filters.reviewer or self.only is not None:
+            return list(connection.execute(self._first([*wanted, self._in_queues()], count)).scalars())
         parts = [
             self._first([*wanted, items.c.queue == queue, *place], count)
             for place in self._places(connection)
@@ -122,6 +124,10 @@ class Search:
             raise SettingsError(f"There is no state '{state[:100]}'. There are: {', '.join(QUEUES)}.")
         return QUEUES if self.filters.item_id else (state,) if state else WAITING
 
+    def _in_queues(self) -> sa.ColumnElement[bool]:
+        """No use to an index: few items are looked up by their id, instead of going through a queue for them."""
+        return sa.func.coalesce(items.c.queue, "").in_(self._queues())
+
     def _wanted(self) -> list[sa.ColumnElement[bool]]:
         """What an item has to fulfil, whatever its queue; with a reviewer, also that he or she may be handed it."""
         filters, wanted = self.filters, [items.c.dataset == self.dataset]
@@ -138,7 +144,8 @@ class Search:
         if filters.text:
             wanted.append(_has_text(filters.text))
         if filters.reviewer:
-            wanted.append(_has_opinion(filters.reviewer))
+            theirs = sa.select(opinions.c.item_id).where(opinions.c.dataset == self.dataset)
+            wanted.append(items.c.item_id.in_(theirs.where(opinions.c.reviewer == filters.reviewer)))
         again = filters.reviewer == self.reviewer or filters.state not in ("", *WAITING)
         if self.reviewer and not again:
             wanted.append(~_has_opinion(self.reviewer))

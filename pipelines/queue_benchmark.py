@@ -58,13 +58,16 @@ def make_items(count: int) -> pd.DataFrame:
     )
 
 
-def report(what: str, work: Callable[[], object], repeats: int = REPEATS) -> None:
-    """Print the median and the longest time that `work` takes."""
+def report(
+    what: str, work: Callable[[], object], repeats: int = REPEATS, afterwards: Callable[[], object] = lambda: None
+) -> None:
+    """Print the median and the longest time that `work` takes, and the first; `afterwards` is not timed."""
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
         found = work()
         times.append((time.perf_counter() - started) * 1e3)
+        afterwards()
     count = f"{len(found)} found" if isinstance(found, list) else ""
     print(f"  {what:<58} {np.median(times):8.1f} ms   first {times[0]:8.1f}   longest {max(times):8.1f}   {count}")
 
@@ -92,15 +95,17 @@ def time_claims(engine: Engine, dataset: str, items: pd.DataFrame) -> None:
         "one item by its id": Filters(item_id=last),
     }
     for name, wanted in filters.items():
+        tabs: list[str] = []
 
-        def next_item(wanted: Filters = wanted) -> list[store.Item]:
-            tab = uuid.uuid4().hex
-            found = store.claim(engine, dataset, "ann", tab, wanted)
-            if wanted.text or wanted.item_id or wanted.issue == "dark":  # else there is nothing left for the next tab
-                store.release(engine, dataset, tab)
-            return found
+        def next_item(wanted: Filters = wanted, tabs: list[str] = tabs) -> list[store.Item]:
+            tabs.append(uuid.uuid4().hex)
+            return store.claim(engine, dataset, "ann", tabs[-1], wanted)
 
-        report(f"next item: {name}", next_item)
+        def give_back(wanted: Filters = wanted, tabs: list[str] = tabs) -> None:
+            if wanted.text or wanted.item_id or wanted.issue == "dark":  # else nothing is left for the next tab
+                store.release(engine, dataset, tabs[-1])
+
+        report(f"next item: {name}", next_item, afterwards=give_back)
     report(
         "next 6 items, again, by the tab that holds them", lambda: store.claim(engine, dataset, "bob", "tab", count=6)
     )
