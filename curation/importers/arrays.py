@@ -26,6 +26,7 @@ LABEL_KEYS = frozenset(
 )
 NAME_KEYS = frozenset(("classnames", "labelnames", "targetnames", "categorynames", "classes", "categories", "names"))
 _LABEL_BYTES = 2**30  # a label array that unpacks to more is refused
+_MOST_PICTURES = 20_000_000  # a few bytes of a header can promise any number
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, tuple[Shape, np.dtype]]
@@ -58,6 +59,8 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     names = _class_names(file, shapes, {pair.labels for pair in pairs})
     rows = Rows([], [], [])
     prefix = path_to_text(file.name)
+    for pair in pairs:
+        _check_pictures(file, pair.images, shapes)
     with progress.stage("Reading labels", sum(shapes[pair.images][0][0] for pair in pairs), "pictures") as advance:
         for pair in pairs:
             count = shapes[pair.images][0][0]
@@ -97,7 +100,7 @@ def read_shapes(file: Path) -> Shapes:
     except SourceError:
         raise
     except Exception as error:  # zip, npy and HDF5 readers raise anything when fed damaged bytes
-        raise SourceError(f"{file.name} is damaged, or no array file: {str(error)[:200]}.") from error
+        raise SourceError(f"{file.name} is damaged, or no array file: {_first_line(error)}.") from error
     for key in shapes:
         try:
             key.encode("utf-8")
@@ -192,22 +195,39 @@ def read_array(file: Path, key: str, shapes: Shapes) -> np.ndarray:
         if file.suffix.lower() != ".npz":
             return _read_hdf5(file, key)
         with zipfile.ZipFile(file) as archive:
-            member = archive.getinfo(f"{key}.npy")
-            if member.file_size < size:
-                raise SourceError(f"{file.name}, array {shown(key)}: it is shorter than it says.")
-            with archive.open(member) as stream:
+            _check_length(file, archive, key, size)
+            with archive.open(f"{key}.npy") as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
     except SourceError:
         raise
     except Exception as error:  # as in read_shapes
         hint = " (Python objects are never unpickled; save text as dtype str)" if dtype.hasobject else ""
-        raise SourceError(f"{file.name}, array {shown(key)} cannot be read: {str(error)[:200]}{hint}.") from error
+        raise SourceError(f"{file.name}, array {shown(key)} cannot be read: {_first_line(error)}{hint}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
 def describe(shapes: Shapes) -> str:
     """The arrays of a file in words: name, shape and type of each."""
     listed = [f"{shown(key)} {shape} {dtype}" for key, (shape, dtype) in list(shapes.items())[:12]]
     return ", ".join(listed) or "no arrays"
+
+
+def _check_pictures(file: Path, key: str, shapes: Shapes) -> None:
+    """Refuse an array of pictures that its header alone makes large, before a row is made for every picture."""
+    shape, dtype = shapes[key]
+    if shape[0] > _MOST_PICTURES:
+        raise SourceError(f"{file.name}, array {shown(key)}: {shape[0]:,} pictures; {_MOST_PICTURES:,} are the most.")
+    if file.suffix.lower() == ".npz":
+        with zipfile.ZipFile(file) as archive:
+            _check_length(file, archive, key, int(np.prod(shape, dtype=object)) * dtype.itemsize)
+
+
+def _check_length(file: Path, archive: zipfile.ZipFile, key: str, size: int) -> None:
+    if archive.getinfo(f"{key}.npy").file_size < size:
+        raise SourceError(f"{file.name}, array {shown(key)}: it is shorter than it says.")
 
 
 def _read_hdf5(file: Path, key: str) -> np.ndarray:

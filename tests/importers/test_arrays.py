@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -233,3 +234,26 @@ def test_a_pickle_is_refused_unopened(tmp_path: Path) -> None:
         (tmp_path / f"set.{suffix}").write_bytes(pickle.dumps(Trap()))
         with pytest.raises(SourceError, match="cannot be scored"):
             load(tmp_path / f"set.{suffix}")
+
+
+def npy(shape: tuple[int, ...], data: bytes) -> bytes:
+    """An .npy file of bytes whose header may promise anything."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return stream.getvalue() + data
+
+
+@pytest.mark.parametrize("count", [100, 10**9, 10**15])
+def test_an_npz_whose_header_promises_more_pictures_than_it_has(tmp_path: Path, count: int) -> None:
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("images.npy", npy((count, 4, 4), bytes(16)))
+    with pytest.raises(SourceError, match=r"shorter than it says|are the most"):
+        load(tmp_path / "t.npz")
+
+
+def test_an_hdf5_file_that_promises_pictures_without_end(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.create_dataset("images", (10**12, 8, 8), "u1", chunks=(1000, 8, 8))
+    assert (tmp_path / "t.h5").stat().st_size < 10_000
+    with pytest.raises(SourceError, match="20,000,000 are the most"):
+        load(tmp_path / "t.h5")
