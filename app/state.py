@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +58,7 @@ def tab() -> Tab:
 def said(key: str) -> Any:
     """The message of the component `key` whose callback is running, None if there is none."""
     found = st.session_state.get(key)
-    return found.get("message") if isinstance(found, MutableMapping | dict) or hasattr(found, "get") else None
+    return found.get("message") if found is not None else None
 
 
 def get(name: str, default: Any = None) -> Any:

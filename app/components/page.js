@@ -109,6 +109,10 @@ class Page {
   }
 
   askName() {
+    if (this.link.pending.length) {
+      this.notice = "Your last decisions are still being saved under this name; try again when they are.";
+      return this.drawTop();
+    }
     this.layer((closed) =>
       openLine(this.layers, {
         title: "Who is reviewing?",

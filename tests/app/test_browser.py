@@ -157,6 +157,24 @@ def test_a_reload_finds_the_items_again_and_a_second_tab_others(browser: Any, se
     other.check()
 
 
+def test_an_item_that_somebody_else_has_by_now_is_said_and_passed_over(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url)
+    reader.ready()
+    lost = reader.item
+    engine = store.open_store(server.workspace)
+    store.release(engine, DATASET, reader.page.evaluate("JSON.parse(sessionStorage.getItem('curate:tab'))"))
+    (taken,) = store.claim(engine, DATASET, "bo", "another tab")  # as after a lease that expired
+    assert taken.item_id == lost
+    reader.press("ArrowRight", "ArrowLeft")
+    reader.wait(f"desk.dataset.item && desk.dataset.item !== '{lost}'")
+    reader.wait("desk.querySelector('.notice')")
+    assert "somebody else" in reader.desk("desk.querySelector('.notice').textContent")
+    reader.decide("Space")
+    reader.saved()
+    assert lost not in set(rows(server)["item_id"])
+    reader.check()
+
+
 def test_the_grid_decides_all_but_the_marked_ones_and_takes_them_back(browser: Any, server: Server) -> None:
     reader = Reader(browser, server.url, path="/grid")
     reader.wait("desk.querySelectorAll('.tile').length > 2")
