@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -42,7 +43,8 @@ def filters_sidebar(project: Project, kind: str = "", with_state: bool = True) -
     )
 
 
-def _choice(name: str, options, show, key: str, nothing: str = "All") -> str:  # type: ignore[no-untyped-def]
+def _choice(name: str, options: Sequence[str], show: Callable[[str], str], key: str, nothing: str = "All") -> str:
+    """What is chosen of `options`, "" for all of them."""
     if not options:
         return ""
     return st.selectbox(name, ["", *options], format_func=lambda v: show(v) if v else nothing, key=key) or ""
