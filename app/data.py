@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from sqlalchemy import Engine
 
 from curation import consensus, history, learning, manifest, overview, review, store
 from curation import groups as grouping
-from curation.desk import Album
+from curation.conflict_items import with_conflicts
+from curation.desk import Album, lay_out
 from curation.errors import CurationError
+from curation.manifest_files import head
 from curation.relearning import EVERY, relearn
 from curation.runs import Run, read_run
 
@@ -68,8 +71,7 @@ def open_project(workspace: Path, run_id: str | None, target: str) -> Project:
     """
     run = read_run(workspace, run_id)
     folder = manifest.manifest_folder(workspace, str(run.info["dataset"]))
-    found = manifest.versions(folder)
-    return _project(str(workspace), run.run_id, str(run.info.get("finished", "")), found[-1] if found else "", target)
+    return _project(str(workspace), run.run_id, str(run.info.get("finished", "")), head(folder) or "", target)
 
 
 @st.cache_resource(show_spinner="Opening the data set …", max_entries=4)
@@ -81,8 +83,10 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
     rows = manifest.read(folder, version) if version else None
     decided = store.decisions(engine, dataset)
     items = review.build_items(run, rows, decided)
-    store.fill(engine, dataset, run.run_id, version, items)
     index = review.open_index(run)
+    if rows is not None:
+        items = with_conflicts(items, folder, version, rows, index.samples["sample_id"])
+    store.fill(engine, dataset, run.run_id, version, items)
     labels = set(index.classes) | (set() if rows is None else set(rows["label"])) | _labels_of(decided)
     return Project(
         workspace=Path(workspace),
@@ -234,5 +238,28 @@ def learn_soon(project: Project, fresh: int) -> None:
             return  # the order stays as it was; the next decisions try again
         finally:
             _learning.release()
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+WARMED = 4  # items beyond those that a tab holds whose pictures are made ready
+_warming = threading.Lock()
+
+
+def warm_soon(project: Project, filters: store.Filters, reviewer: str, held: Collection[str]) -> None:
+    """Make the pictures of the items after the held ones ready, so that the next answer need not wait for them."""
+    if not _warming.acquire(blocking=False):
+        return
+
+    def work() -> None:
+        try:
+            found = store.find_items(project.engine, project.dataset, filters, len(held) + WARMED, reviewer)
+            coming = [item for item in found if item.item_id not in held]
+            for card, item in zip(project.cards(coming), coming, strict=True):
+                lay_out(card, item, project.album)
+        except CurationError:
+            return  # the answer that needs them says what is wrong
+        finally:
+            _warming.release()
 
     threading.Thread(target=work, daemon=True).start()

@@ -221,8 +221,19 @@ class Opinion:
 
     @property
     def content(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-        """What is compared: verdict and labels of each sample. Labels of `ambiguous` agree in any order."""
-        return tuple(sorted((d.sample_id, d.verdict, tuple(sorted(d.labels))) for d in self.decisions))
+        """What is compared: verdict and labels of each sample. Labels of `ambiguous` agree in any order.
+
+        "It is a dog" is one opinion, whether it was said when the label was cat (relabel), or after that had been
+        published (keep).
+        """
+        return tuple(
+            sorted(
+                (d.sample_id, "label", (d.outcome,))
+                if d.verdict in ("keep", "relabel")
+                else (d.sample_id, d.verdict, tuple(sorted(d.labels)))
+                for d in self.decisions
+            )
+        )
 
 
 def item_state(opinions: Sequence[Opinion], needed: int) -> str:

@@ -97,17 +97,7 @@ def score(
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
     with clock.stage("manifest"):
         name = settings.name or _default_name(source)
-        version = ensure_version(
-            pixels.samples[list(records.samples)],
-            records.annotations,
-            manifest_folder(workspace, name),
-            author="curate score",
-            message=f"First import of {name}",
-            source={"format": records.source_format, **records.settings},
-            dataset=name,
-            cache=workspace / ".curate" / "cache",
-        )
-        pixels = pixels.keep(version.kept, version.samples[["sample_id", "split", "group"]])
+        version, pixels = _describe(pixels, records, name, workspace)
     decides = {**plan.as_settings(), "folds": settings.folds, "seed": settings.seed}
     run_id = make_run_id(name, run_key(version.samples, version.annotations, decides))
     done = runs.find_run(workspace, run_id)
@@ -152,6 +142,21 @@ def score(
         }
         runs.finish(partial, facts)
     return runs.read_run(workspace, run_id)
+
+
+def _describe(pixels: Pixels, records: Records, name: str, workspace: Path) -> tuple[Ensured, Pixels]:
+    """The manifest version of a source, and the pictures that are in it."""
+    version = ensure_version(
+        pixels.samples[list(records.samples)],
+        records.annotations,
+        manifest_folder(workspace, name),
+        author="curate score",
+        message=f"First import of {name}",
+        source={"format": records.source_format, **records.settings},
+        dataset=name,
+        cache=workspace / ".curate" / "cache",
+    )
+    return version, pixels.keep(version.kept, version.samples[["sample_id", "split", "group"]])
 
 
 def _plan(settings: ScoreSettings, records: Records) -> Plan:

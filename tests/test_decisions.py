@@ -200,3 +200,11 @@ def test_ids_and_lots_are_the_same_everywhere() -> None:
     assert 0 <= min(drawn) < max(drawn) < 1
     assert abs(sum(value < 0.1 for value in drawn) / 10_000 - 0.1) < 0.02
     assert lot("hide suggestion", 7, "s1") != drawn[1] != lot("second opinion", 8, "s1")
+
+
+def test_the_same_label_is_one_opinion_before_and_after_it_was_published() -> None:
+    before = Opinion("ann", (Decision("s1", "s1", "relabel", ("dog",), given_label="cat"),), 1)
+    after = Opinion("bob", (Decision("s1", "s1", "keep", given_label="dog"),), 2)
+    other = Opinion("cy", (Decision("s1", "s1", "keep", given_label="cat"),), 3)
+    assert item_state([before, after], needed=2) == "done"
+    assert item_state([before, other], needed=2) == "disagreement"
