@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +15,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from curation import runs
+from curation import cli, runs
 from curation.commands.summary import print_summary
 from curation.errors import SourceError
 from curation.progress import Advance, Progress
+from curation.records import text_to_path
 from curation.score import ScoreSettings, score
 
 QUICK = ScoreSettings(mode="compact", epochs=1, size_px=16, flip=False, device="cpu", folds=2)
@@ -165,3 +167,84 @@ def test_a_table_of_refused_rows_alone_fills_no_run_json(tmp_path: Path) -> None
     assert "3,000 left out" in stream.getvalue()
     assert "2,997 more" in stream.getvalue()
     assert "Judged by" not in stream.getvalue()
+
+
+# --- names and labels
+
+
+NAMES = [
+    b"<script>alert(1)<",
+    b"=cmd|' !C calc'!A0",
+    b"+1",
+    b"-rf",
+    b"@SUM(A1)",
+    b"con",
+    b"a.jpg:b",
+    b"trailing dot.",
+    b"trailing blank ",
+    b" leading",
+    b"tab\there",
+    b"new\nline",
+    b"\x1b[31mred\x07",
+    b"\xff\xfe not utf-8",
+    "cat\u202egnp".encode(),
+    "zero\u200bwidth".encode(),
+    "e\u0301".encode(),
+    "\u00e9".encode(),
+    "\U0001f469\u200d\U0001f52c".encode(),
+    b"%2e%2e%2f",
+    b"C:\\x",
+    b"\\\\host\\share",
+    b"a,b;c\"d'e",
+    b"[bold]x[",
+    b"$x^2$ :material",
+    b"nan",
+    b"NULL",
+    b"1",
+    b"01",
+    b"x.npz#images",
+    b"CASE",
+    b"case",
+    b"n" * 250,
+]
+
+
+def test_hostile_names_come_through_everything_and_act_nowhere(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    source = os.fsencode(tmp_path / "set")
+    for number, name in enumerate(NAMES):
+        os.makedirs(os.path.join(source, name))
+        for copy in range(2):
+            file = name[:240] + b".png" if copy else b"%d.png" % copy
+            picture(10 * number + copy).save(os.fsdecode(os.path.join(source, name, file)), format="PNG")
+    with open(os.path.join(source, NAMES[0], NAMES[12] + b".png"), "wb") as stream:
+        stream.write(b"broken")
+    place = ["--workspace", str(tmp_path / "ws")]
+    flags = ["--mode", "compact", "--epochs", "1", "--size", "16", "--device", "cpu", "--folds", "2"]
+    page, table = tmp_path / "page.html", tmp_path / "issues.csv"
+    for arguments in (
+        ["score", str(tmp_path / "set"), *flags],
+        ["score", str(tmp_path / "set"), *flags, "--json"],
+        ["issues", "--top", "1000"],
+        ["issues", "--json"],
+        ["issues", "--output", str(table)],
+        ["report", "--output", str(page)],
+        ["doctor"],
+    ):
+        assert cli.main([*arguments, *place]) == 0, arguments
+        shown = b"".join(capsysbinary.readouterr())
+        assert b"\x1b" not in shown
+        assert b"\x07" not in shown
+        assert not any(bad in shown.decode() for bad in "\u202e\u200b")
+    run = runs.read_run(tmp_path / "ws")
+    samples = run.samples()
+    assert len(samples) == 2 * len(NAMES) + 1
+    assert (samples["status"] == "unreadable").sum() == 1
+    assert len(set(samples["sample_id"])) == len(samples)
+    assert len(run.info["classes"]) == len(NAMES)
+    assert {os.fsencode(text_to_path(path)).split(b"/")[0] for path in samples["path"]} == set(NAMES)
+    assert b"<script" not in page.read_bytes()
+    with table.open(encoding="utf-8", newline="") as stream:
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for row in csv.reader(stream) for cell in row)
+    assert sorted(os.listdir(tmp_path)) == ["issues.csv", "page.html", "set", "ws"]
