@@ -59,6 +59,8 @@ def _value(line: Mapping[str, Any], side: str) -> str:
     if isinstance(value, str):
         return visible(value, 200)
     if isinstance(value, Mapping):
+        if isinstance(value.get("annotations"), list):
+            return ", ".join(visible(str(each.get("label", "")), 60) for each in value["annotations"][:20])
         several = value.get("curate:labels")
         if isinstance(several, list):
             return ", ".join(visible(str(label), 60) for label in several)

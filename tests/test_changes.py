@@ -267,6 +267,7 @@ def test_applying_the_difference_gives_the_other_rows(old: Any, new: Any) -> Non
     before, after = replace_samples(EMPTY, old), replace_samples(EMPTY, new)
     changes = json.loads(json.dumps(diff(before, after)))
     assert same(apply(before, changes), after)
+    assert same(apply(before, reversed(changes)), after), "in any order"
     assert same(apply(after, [inverse(change) for change in reversed(changes)]), before)
     assert canonical_hash(apply(before, changes)) == canonical_hash(after.sample(frac=1, random_state=1))
 
