@@ -17,7 +17,7 @@ looked at, the others keep their places.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,13 +90,19 @@ class SecondLook:
     spread: float = 1.0
 
 
-def features(run: Run, items: pd.DataFrame, limit: int = LIMIT) -> Features:
+def features(run: Run, items: pd.DataFrame, limit: int = LIMIT, decided: Collection[str] = ()) -> Features:
     """What the model looks at: the first `limit` items of the static order.
 
+    Parameters
+    ----------
     items : as `review.build_items` gives them (the store's priorities may have been learned already: not those)
+    decided : items with a verdict; of these the first `limit` come along to learn from, and take no other's place
     """
     index = open_index(run)
-    head = items.sort_values("priority", ascending=False, kind="stable").head(limit).reset_index(drop=True)
+    order = np.argsort(-items["priority"].to_numpy(dtype=np.float64), kind="stable")
+    known = items["item_id"].isin(list(decided)).to_numpy()[order]
+    place = np.where(known, np.cumsum(known), np.cumsum(~known))
+    head = items.iloc[order[place <= limit]].reset_index(drop=True)
     row = index.rows(_first_member(head))
     number = {name: k for k, name in enumerate(index.classes)}
     given = _classes(head["given_label"], number)

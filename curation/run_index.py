@@ -87,7 +87,7 @@ class RunIndex:
             here = np.flatnonzero(group == number)
             start = 0 if number == 0 else int(self._group_ends[number - 1])
             with self._lock:  # one parquet reader, several threads of the app
-                texts = _read_group(self.run.folder / "issues.parquet", number)
+                texts = _read_group(self.run.folder, str(self.run.info.get("finished", "")), number)
             found[here] = texts.take(rows[here] - start).to_pylist()
         return [str(text) for text in found]
 
@@ -136,8 +136,9 @@ def _in_one_piece(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=KEPT_GROUPS)
-def _read_group(file: Path, number: int) -> Any:
+def _read_group(folder: Path, finished: str, number: int) -> Any:
+    """The evidence in one row group; `finished` tells a run from another that took its place."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as source:
+    with pq.ParquetFile(folder / "issues.parquet") as source:
         return source.read_row_group(number, columns=["evidence"]).column("evidence").combine_chunks()

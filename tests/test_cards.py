@@ -1,6 +1,7 @@
 """Cards, cases, keys: what a reviewer sees is what the evidence says, and what was meant is what is recorded."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,14 @@ def test_evidence_is_found_in_every_row_group(tmp_path: Path, monkeypatch: pytes
     findings = [{"at": row, "issue": "dark", "evidence": json.dumps({"row": row})} for row in range(5)]
     index = open_index(make_run(tmp_path, ["a"] * 5, findings))
     assert [json.loads(text)["row"] for text in index.evidence([4, 1, 2, 1])] == [4, 1, 2, 1]
+
+
+def test_a_run_that_was_made_again_shows_its_own_findings(tmp_path: Path) -> None:
+    for value in (0.03, 0.07):
+        evidence = evidence_of("dark", value=value)
+        run = make_run(tmp_path, ["a"], [{"at": 0, "issue": "dark", "evidence": evidence}])
+        assert one(run, "s0").why == (f"Brightness {value} is below the limit of 0.1.",)
+        shutil.rmtree(run.folder)
 
 
 # --- which copy to keep

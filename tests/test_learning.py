@@ -193,6 +193,15 @@ def test_only_the_head_of_the_queue_is_looked_at(tmp_path: Path) -> None:
     assert features(run, items, limit=7).ids.tolist() == items["item_id"].tolist()[:7]
 
 
+def test_decided_items_take_no_place_of_open_ones(tmp_path: Path) -> None:
+    run = doubted_run(tmp_path)
+    items = build_items(run)
+    ids = items["item_id"].tolist()
+    found = features(run, items, limit=7, decided=ids[:50])
+    assert found.ids.tolist() == ids[:7] + ids[50:57]
+    assert set(reorder(found, said(items.head(50), "keep"))) == set(ids[50:57])
+
+
 def test_cases_and_what_nothing_was_found_on_have_their_places(tmp_path: Path) -> None:
     labels = ["cat", "dog", "cat", ""]
     findings = [
