@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Inputs
-from curation.label_quality import cleanlab_flags
+from curation.label_quality import cleanlab_flags, wrong_range
 
 # Sample ids that are named as examples of one confused pair, and the number of pairs that are listed.
 EXAMPLES = 3
@@ -24,6 +24,7 @@ def health(inputs: Inputs, issues: pd.DataFrame) -> dict[str, Any]:
     labels : number of labelled samples
     flagged : label errors that are flagged
     estimated_wrong : estimate of the number of wrong labels: the sum of 1 - score over all labels
+    estimated_wrong_range : [at least, at most], see label_quality.wrong_range; it holds the estimate
     cleanlab_estimated_wrong : cleanlab's count on the same probabilities, None without a model
     label_health : 1 - estimated_wrong / labels; None without a model
     classes : per class name, labels, flagged, estimated_wrong, label_health; worst health first
@@ -35,8 +36,8 @@ def health(inputs: Inputs, issues: pd.DataFrame) -> dict[str, Any]:
     rows = issues[issues["issue"] == "label_error"]
     if inputs.statistics is None or rows.empty:
         return {
-            "labels": count, "flagged": 0, "estimated_wrong": None, "cleanlab_estimated_wrong": None,
-            "label_health": None, "classes": [], "confused": [], "examples": [],
+            "labels": count, "flagged": 0, "estimated_wrong": None, "estimated_wrong_range": None,
+            "cleanlab_estimated_wrong": None, "label_health": None, "classes": [], "confused": [], "examples": [],
         }  # fmt: skip
     wrong = rows.assign(wrong=1.0 - rows["score"])
     by_class = wrong.groupby("given_label", sort=True).agg(
@@ -45,12 +46,14 @@ def health(inputs: Inputs, issues: pd.DataFrame) -> dict[str, Any]:
     by_class["label_health"] = 1 - by_class["estimated_wrong"] / by_class["labels"]
     by_class = by_class.sort_values(["label_health", "estimated_wrong"], ascending=[True, False], kind="stable")
     estimated = float(wrong["wrong"].sum())
+    least, most = wrong_range(inputs.statistics, inputs.labels)
     flags = cleanlab_flags(inputs.statistics, inputs.labels, len(inputs.class_names))
     pairs, examples = confused_pairs(rows[rows["is_issue"]])
     return {
         "labels": count,
         "flagged": int(rows["is_issue"].sum()),
         "estimated_wrong": round(estimated),
+        "estimated_wrong_range": [round(min(least, estimated)), round(max(most, estimated))],
         "cleanlab_estimated_wrong": int(np.sum(flags)),
         "label_health": round(1 - estimated / count, 4),
         "classes": [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.evidence import LARGEST, LogOdds, log_odds
+from curation.evidence import LogOdds, log_odds
 from curation.statistics import Statistics
 
 # cleanlab.internal.constants, cleanlab 2.9: part of what its flags are, so they are repeated, not imported.
@@ -126,9 +126,10 @@ def judge_labels(
         found = log_odds(statistics, labels, classes, neighbours, rows)
         number = _how_many(found)
         cut = float(np.partition(found.log_odds, number)[number]) if number < len(rows) else np.inf
-        shifted = SCORE_SLOPE * (found.log_odds - min(cut, LARGEST)) + np.log(
-            SCORE_AT_THRESHOLD / (1 - SCORE_AT_THRESHOLD)
-        )
+        # All that are flagged lie below 0. The first that is not may lie far above, in a set without doubtful labels;
+        # the score must not be counted from there, or all labels that are beyond doubt would get the threshold's.
+        cut = min(cut, 0.0)
+        shifted = SCORE_SLOPE * (found.log_odds - cut) + np.log(SCORE_AT_THRESHOLD / (1 - SCORE_AT_THRESHOLD))
         score[rows] = 1 / (1 + np.exp(-np.clip(shifted, -30, 30)))
         is_issue[rows] = found.log_odds < cut
         suggested[rows] = found.other_class
@@ -155,7 +156,30 @@ def _how_many(found: LogOdds) -> int:
     count = len(found.log_odds)
     share = float(np.clip(found.disagrees.mean(), 1 / (count + 1), 0.5))
     cut = -LEAST_ODDS - PRIOR_WEIGHT * np.log((1 - share) / share) * (1 - 2 * share)
-    quarter = max(count // 4, 1)
-    surest = found.confidence >= np.partition(found.confidence, -quarter)[-quarter]
+    surest = _surest_quarter(found.confidence)
     most = int(MOST_CONCENTRATED * found.disagrees[surest].mean() * count) + ALWAYS_ALLOWED
     return min(int((found.against_best < cut).sum()), most)
+
+
+def wrong_range(statistics: Statistics, labels: np.ndarray) -> tuple[float, float]:
+    """Between which numbers the wrong labels lie, if two plain assumptions hold; far apart where the model is weak.
+
+    At least: the share of labels that the model contradicts among the quarter of pictures that it is surest of, as if
+    labels were no worse elsewhere (people err more often on hard pictures). At most: all labels that the model
+    contradicts, as if it were always right where it does. No confidence interval: wrong labels that the model agrees
+    with are in neither.
+    """
+    known = labels >= 0
+    rows = np.flatnonzero(known & statistics.judged)
+    if len(rows) == 0:
+        return 0.0, float(known.sum())
+    contradicted = statistics.top_class[rows, 0] != labels[rows]
+    least = contradicted[_surest_quarter(statistics.top_prob[rows, 0])].mean()
+    # Labels that no model could judge are taken to be like the others.
+    return float(known.sum() * min(least, contradicted.mean())), float(known.sum() * contradicted.mean())
+
+
+def _surest_quarter(confidence: np.ndarray) -> np.ndarray:
+    """(N,) bool: the quarter of highest confidence, with all that equal its lowest."""
+    quarter = max(len(confidence) // 4, 1)
+    return np.asarray(confidence >= np.partition(confidence, -quarter)[-quarter])

@@ -20,6 +20,8 @@ def test_health_counts_what_the_rows_say() -> None:
     assert found["labels"] == 1000
     assert found["flagged"] == rows["is_issue"].sum() == sum(count for _, _, count in found["confused"])
     assert found["estimated_wrong"] == round((1 - rows["score"]).sum())
+    least, most = found["estimated_wrong_range"]
+    assert least <= found["estimated_wrong"] <= most
     assert 0.5 * is_wrong.sum() < found["estimated_wrong"] < 2 * is_wrong.sum()
     assert sum(line["labels"] for line in found["classes"]) == 1000
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.label_quality import cleanlab_flags, judge_labels
+from curation.label_quality import cleanlab_flags, judge_labels, wrong_range
 from curation.statistics import normalized_margin, statistics_from_probs
 from tests.detectors.building import planted
 
@@ -167,3 +167,32 @@ def test_an_overconfident_network_keeps_its_order_of_classes() -> None:
     quality = judge_labels(statistics_from_probs(probs, labels), labels, 10)
     assert quality.is_issue[shown != labels].mean() > 0.9
     assert not quality.is_issue[shown == labels].any()
+
+
+@pytest.mark.parametrize("wrong", [0, 5])
+def test_labels_beyond_doubt_are_not_estimated_to_be_wrong(wrong: int) -> None:
+    # A model that is sure of everything, and contradicts `wrong` labels: nothing lies between those and the rest.
+    labels = np.arange(1000) % 4
+    shown = labels.copy()
+    shown[:wrong] = (labels[:wrong] + 1) % 4
+    probs = np.full((1000, 4), 1e-6, dtype=np.float32)
+    probs[np.arange(1000), shown] = 1 - 3e-6
+    quality = judge_labels(statistics_from_probs(probs, labels), labels, 4)
+    assert quality.estimated_wrong == pytest.approx(wrong, abs=1)
+    assert np.flatnonzero(quality.is_issue).tolist() == list(range(wrong))
+
+
+def test_the_range_of_wrong_labels_is_counted_where_the_model_is_sure_and_everywhere() -> None:
+    labels = np.zeros(100, dtype=np.int64)
+    first, confidence = np.zeros(100, dtype=int), np.full(100, 0.6)
+    confidence[:25] = 0.9
+    first[[0, 1]] = 1  # 2 of the 25 that it is sure of
+    first[40:60] = 1  # 20 of the others
+    probs = np.where(np.eye(2)[first] == 1, confidence[:, None], 1 - confidence[:, None]).astype(np.float32)
+    statistics = statistics_from_probs(probs, labels)
+    assert wrong_range(statistics, labels) == (pytest.approx(8), pytest.approx(22))
+    unknown = np.concatenate([labels, -np.ones(50, dtype=np.int64)])
+    padded = statistics_from_probs(np.concatenate([probs, probs[:50]]), unknown)
+    assert wrong_range(padded, unknown) == (pytest.approx(8), pytest.approx(22))
+    half = replace(statistics, judged=np.arange(100) % 2 == 0)
+    assert wrong_range(half, labels) == (pytest.approx(100 / 13, rel=0.1), pytest.approx(22))

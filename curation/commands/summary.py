@@ -106,7 +106,9 @@ def _health(info: dict[str, Any], console: Console) -> None:
     if health.get("label_health") is None:
         return
     cleanlab = health.get("cleanlab_estimated_wrong")
-    also = "" if cleanlab is None else f" (cleanlab's count: {cleanlab:,})"
+    least, most = health.get("estimated_wrong_range") or (None, None)
+    also = "" if least is None else f", likely between {least:,} and {most:,}"
+    also += "" if cleanlab is None else f" (cleanlab's count: {cleanlab:,})"
     console.print()
     share = Text(percent(health["label_health"]), style="bold green")
     console.print(Text("Label health ", style="bold"), share, sep="", end="")

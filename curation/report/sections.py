@@ -225,8 +225,20 @@ def _how_sure(health: Mapping[str, Any]) -> str:
     return (
         f"<p>About {number(health['estimated_wrong'])} of {number(health.get('labels'))} labels are estimated to be "
         "wrong: the sum, over all labels, of the estimated probability that the label is wrong. It is an estimate from "
-        f"a model, not a count: review tells.{other} A flagged label is one that is more probably wrong than the "
-        "others, not one that is proven wrong.</p>\n"
+        f"a model, not a count: review tells.{_limits(health)}{other} A flagged label is one that is more probably "
+        "wrong than the others, not one that is proven wrong.</p>\n"
+    )
+
+
+def _limits(health: Mapping[str, Any]) -> str:
+    least, most = health.get("estimated_wrong_range") or (None, None)
+    if least is None:
+        return ""
+    return (
+        f" The true number is likely between {number(least)} (if labels were nowhere worse than where the model is "
+        f"surest) and {number(most)} (if the model were right wherever it contradicts a label). The weaker the model, "
+        "the further these are apart, and the more the estimate tends to be too high: on sets whose truth is known it "
+        "was 0.9 to 1.5 times the true number."
     )
 
 
