@@ -287,6 +287,7 @@ def test_undone_after_it_was_published_is_taken_back(verdict: str) -> None:
     blank = HEAD.assign(status=story.head["status"])  # whether it was readable is not known any more
     assert same(story.head, blank.astype(HEAD.dtypes.to_dict()))
     assert story.head["status"][0] in ("ok", "unreadable")
+    assert taken.decision_ids == (undo,)
     assert story.published == {number, undo}
     for line in taken.changes:
         assert (line["verdict"], line["reviewer"], line["decision"]) == ("undo", "ann", [number, undo])

@@ -55,11 +55,18 @@ def forged_line(folder: Path) -> None:
     _fit_hash(folder, path)
 
 
+def forged_rows(folder: Path) -> None:
+    """Rows of another version in the first one, and the hash of the file made to fit."""
+    path = folder / "v0001.parquet"
+    path.write_bytes((folder / "v0002.parquet").read_bytes())
+    _fit_hash(folder, path)
+
+
 def _fit_hash(folder: Path, path: Path) -> None:
     from curation.manifest_files import file_hash
 
-    header = json.loads((folder / "v0002.json").read_text())
-    edit(folder / "v0002.json", files={**header["files"], path.name: file_hash(path)})
+    header = folder / f"{path.name.partition('.')[0]}.json"
+    edit(header, files={**json.loads(header.read_text())["files"], path.name: file_hash(path)})
 
 
 def measured_differently(folder: Path) -> None:
@@ -75,6 +82,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "rows of another version": (swap_rows, "another hash"),
     "a reviewer's name": (other_line, "another hash"),
     "a label in the change list": (forged_line, "does not say what differs between v0001 and v0002"),
+    "rows of another version, well hidden": (forged_rows, "do not have the hash that the header says"),
     "what a decoder measured": (measured_differently, "another hash"),
     "a cut file": (lambda f: (f / "v0002.parquet").write_bytes(b"PAR1"), "damaged"),
     "a missing change list": (lambda f: (f / "v0003.changes.jsonl").unlink(), "another hash"),
