@@ -163,6 +163,7 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
             tab.show(card)
         laid = [lay_out(card, item, project.album) for card, item in zip(cards, new, strict=True)]
         shared |= data.counts(project)
+        data.warm_soon(project, filters, tab.reviewer, {item.item_id for item in held})
     except CurationError as error:
         return shared | {"error": shared["error"] or str(error)}
     return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": [*linked, *outcome.returned]}

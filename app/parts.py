@@ -13,6 +13,7 @@ from curation.explain import title_of, visible
 from curation.store import Filters
 
 LONGEST_SEARCH = 200
+LONGEST_TEXT = 1_000  # a sentence that says what to do may hold a long path
 STATES = {"disagreement": "Reviewers disagree", "done": "Decided"}
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding: 3.6rem 1.6rem 0.4rem; max-width: none; }
@@ -20,9 +21,9 @@ STYLE = """<style>
 </style>"""
 
 
-def plain(text: str) -> str:
+def plain(text: str, limit: int = LONGEST_TEXT) -> str:
     """Text for st.markdown and its kin that shows exactly as it is: no Markdown, HTML, LaTeX, emoji or icon in it."""
-    shown = visible(text, mark_blanks=False)
+    shown = visible(text, limit, mark_blanks=False)
     return "".join(char if char.isalnum() or char in " ,’“”…" else f"&#{ord(char)};" for char in shown)
 
 
