@@ -32,7 +32,15 @@ WHICH = "Which"
     help="open, second, disagreement or done (default: what waits for an opinion).",
 )
 @option("--reviewer", group=WHICH, default="", metavar="NAME", help="As this reviewer would get them.")
-@option("--top", group=COMMON, type=click.IntRange(1, 100_000), default=LISTED, show_default=True, metavar="N")
+@option(
+    "--top",
+    group=COMMON,
+    type=click.IntRange(1, 100_000),
+    default=LISTED,
+    show_default=True,
+    metavar="N",
+    help="How many.",
+)
 @store_option
 @common
 def command(
