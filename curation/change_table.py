@@ -14,6 +14,7 @@ from curation.manifest import count_words
 
 COLUMNS = ("sample_id", "path", "change", "before", "after", "reviewer", "decided", "verdict", "comment")
 
+
 def change_table(changes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per change line, columns COLUMNS, all text; invisible characters are shown, nothing is markup yet."""
     rows = [
