@@ -63,25 +63,46 @@ def revert_reviewer(
     NotFoundError : no published change of that reviewer since then; names the reviewers that there are.
     """
     newest, start = _head(folder, branch), _time(since) if since else None
-    names: set[str] = set()
-    lines: list[dict[str, Any]] = []
-    kept: list[dict[str, Any]] = []
-    for version in ancestors(folder, newest):
-        for line in row_changes(folder, version):
-            agreed = line.get("reviewers") or [line.get("reviewer", "")]
-            names.update(agreed)
-            if reviewer not in agreed or (start and _time(str(line.get("decided", ""))) < start):
-                continue
-            (lines if set(agreed) == {reviewer} else kept).append(line)
-    if not lines and not kept:
-        known = ", ".join(repr(name) for name in sorted(names - {""})[:20]) or "nobody"
+    lines = [line for version in reversed(ancestors(folder, newest)) for line in row_changes(folder, version)]
+    standing = _standing(lines)
+    alone: list[dict[str, Any]] = []
+    shared: list[dict[str, Any]] = []
+    for line in reversed(lines):
+        agreed = _reviewers(line)
+        if reviewer in agreed and not (start and _time(str(line.get("decided", ""))) < start):
+            (alone if agreed == {reviewer} else shared).append(line)
+    if not alone and not shared:
+        known = ", ".join(repr(name) for name in sorted(set().union(*map(_reviewers, lines)))[:20]) or "nobody"
         raise NotFoundError(f"Nothing that {reviewer!r} decided since then was published. Decisions are by: {known}.")
     ours = read(folder, newest)
-    rows, conflicts = _without(ours, lines)
-    agreed_lines = [{**line, "change": "conflict", "field": line["change"], "why": "others agreed"} for line in kept]
+    rows, conflicts = _without(ours, [line for line in alone if id(line) in standing])
+    conflicts += [{**line, "change": "conflict", "field": line["change"], "why": "others agreed"} for line in shared]
     told = message or f"Revert what {reviewer} decided{f' since {since}' if since else ''}"
-    reason = {"reverts_reviewer": reviewer}
-    return _write(folder, branch, newest, ours, rows, [*conflicts, *agreed_lines], author, told, reason)
+    return _write(folder, branch, newest, ours, rows, conflicts, author, told, {"reverts_reviewer": reviewer})
+
+
+def _reviewers(line: Mapping[str, Any]) -> set[str]:
+    return {str(name) for name in (line.get("reviewers") or [line.get("reviewer", "")])} - {""}
+
+
+# Kinds of changes that can take one another back.
+_SAME_FACT = {"include": "exclude", "drop": "add", "ambiguous": "attributes"}
+
+
+def _standing(lines: Iterable[Mapping[str, Any]]) -> set[int]:
+    """The `id()` of the lines, which are oldest first, that no revert or undo has taken back since."""
+    stacks: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for line in lines:
+        kind = str(line["change"])
+        stack = stacks.setdefault((line["sample_id"], line["annotation_id"], _SAME_FACT.get(kind, kind)), [])
+        takes_back = "reverts" in line or "reverts_reviewer" in line or line.get("verdict") == "undo"
+        if takes_back and stack and stack[-1]["to"] == line["from"]:
+            back = [place for place, earlier in enumerate(stack) if earlier["from"] == line["to"]]
+            if back:
+                del stack[back[-1] :]
+                continue
+        stack.append(line)
+    return {id(line) for stack in stacks.values() for line in stack}
 
 
 def revert_sample(folder: Path, sample: str, author: str, message: str = "", branch: str = MAIN) -> Reverted:
