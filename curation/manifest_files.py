@@ -66,12 +66,10 @@ def read_header(folder: Path, version: str) -> dict[str, Any]:
     NotFoundError : there is no such version; lists those that exist.
     WorkspaceError : the header is damaged, or was written by a newer release.
     """
-    known = versions(folder)
-    if version not in known:
-        raise NotFoundError(
-            f"There is no version {version!r} in {folder}; there are: {', '.join(known[-20:]) or 'none'}."
-        )
     path = folder / f"{version}.json"
+    if not _VERSION.fullmatch(path.name) or path.parent != folder or not path.is_file():
+        known = ", ".join(versions(folder)[-20:]) or "none"
+        raise NotFoundError(f"There is no version {version!r} in {folder}; there are: {known}.")
     header = {**_DEFAULTS, **_read_json(path)}
     if not {"rows", "hash", "parent"} <= set(header) or header.get("version", version) != version:
         raise WorkspaceError(f"{path} is damaged (fields are missing); restore it from a backup or git.")

@@ -73,3 +73,46 @@ def test_annotation_ids_are_kept_by_position() -> None:
     assert list(moved["sample_id"]) == [make_sample_id("a")]
     assert list(annotations["annotation_id"]) == ["kept-7", "kept-9", f"{make_sample_id('a')}-0"]
     assert set(annotations["sample_id"]) == {make_sample_id("a")}
+
+
+def boxes(sample: str, *labels: str, first: int = 0) -> pd.DataFrame:
+    """Annotations of one sample, each with a box of its own."""
+    count = len(labels)
+    table = empty_annotations(count).assign(sample_id=sample, label=list(labels))
+    table["annotation_id"] = [f"{sample}-{place + first}" for place in range(count)]
+    places = [float(sum(map(ord, label))) for label in labels]
+    return table.assign(x=places, y=1.0, w=2.0, h=3.0).astype({"sample_id": "str", "label": "str"})
+
+
+def test_an_annotation_put_in_front_moves_no_ids() -> None:
+    sample = make_sample_id("a")
+    before = boxes(sample, "cat", "dog")
+    _, now = with_ids(samples(a="1"), boxes(sample, "new", "cat", "dog"), [sample], before)
+    ids = dict(zip(now["label"], now["annotation_id"], strict=True))
+    assert (ids["cat"], ids["dog"]) == (f"{sample}-0", f"{sample}-1")
+    assert ids["new"] not in (f"{sample}-0", f"{sample}-1")
+
+
+def test_a_relabelled_annotation_among_several_keeps_its_id() -> None:
+    sample = make_sample_id("a")
+    _, now = with_ids(samples(a="1"), boxes(sample, "cat", "eel"), [sample], boxes(sample, "cat", "dog"))
+    assert now["annotation_id"].tolist() == [f"{sample}-0", f"{sample}-1"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_ids_that_were_given_once_are_not_given_again(several: bool) -> None:
+    sample, other = make_sample_id("a"), make_sample_id("b")
+    labels = ["cat", "dog"] if several else ["cat"]
+    taken = {f"{sample}-0", f"{sample}-1"}
+    _, now = with_ids(samples(a="1"), boxes(sample, *labels), [sample], boxes(other, "cat"), taken)
+    assert not taken & set(now["annotation_id"])
+    assert now["annotation_id"].is_unique
+    found = match_samples(samples(b="2"), samples(a="1"), taken={sample})
+    assert found.sample_ids == [make_sample_id("a", 1)]
+
+
+def test_the_same_bytes_are_the_same_picture_whatever_the_decoder_made_of_them() -> None:
+    old, new = samples(a="1"), samples(b="other decoder")
+    for table in (old, new):
+        table["content_hash"] = "same bytes"
+    assert match_samples(old, new).kinds == ["renamed"]

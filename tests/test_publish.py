@@ -522,3 +522,16 @@ def test_of_two_publishers_one_is_told_what_the_other_changed(tmp_path: Path, fo
 def test_nothing_to_publish_from_before_there_is_a_version(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="curate score"):
         propose(tmp_path / "data_manifest" / "none", store.open_store(tmp_path), "none")
+
+
+def test_any_comment_survives_a_version(tmp_path: Path, folder: Path) -> None:
+    engine = store.open_store(tmp_path)
+    comment = "\0 \u2028 \x85 \n \x1b[31m \U0001f600"
+    said = Decision("a", "a", "relabel", ("dog",), given_label="cat")
+    store.record(engine, Action("one", "set", "ann", (said,), comment=comment))
+    publish(folder, engine, "set", comment, "lead \ud800")  # a terminal that is not UTF-8
+    (line,) = read_lines(folder / "v0002.changes.jsonl")
+    assert line["comment"] == comment
+    assert (folder / "v0002.changes.jsonl").read_bytes().count(b"\n") == 1
+    assert len((folder / "v0002.changes.jsonl").read_text("utf-8").splitlines()) == 1
+    assert read_header(folder, "v0002")["message"] == comment

@@ -276,3 +276,21 @@ def test_another_data_set_of_the_same_name_is_refused(photos: Path, tmp_path: Pa
         draw(photos / "bird" / f"{place}.jpg", 40 + place)
     with pytest.raises(WorkspaceError, match="another data set"):
         score(photos)
+
+
+def test_somebody_who_publishes_meanwhile_loses_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation import reimport
+
+    score(photos)
+    draw(photos / "dog" / "new.jpg", 99)
+    waiting = [lambda: review(photos, cat__0={"label": "dog"})]
+
+    def interrupted(*arguments: Any) -> str:
+        while waiting:
+            waiting.pop()()
+        return write_version(*arguments)
+
+    monkeypatch.setattr(reimport, "write_version", interrupted)
+    found = score(photos)
+    assert (found.version, by_path(newest(photos))["cat/0.jpg"]) == ("v0003", "dog")
+    assert [(kind, path) for kind, path, *_ in told(photos)] == [("add", "dog/new.jpg")]
