@@ -47,16 +47,16 @@ def main() -> None:
                 page.goto(f"{url}/duplicates")
                 page.wait_for_function("window.curateDesk()?.dataset.item", timeout=120_000)
                 take(page, "duplicates")
-                for _ in range(24):  # the duplicates, then the first labels
-                    before = page.evaluate("window.curateDesk().dataset.item")
-                    page.keyboard.press("Enter")
-                    ready = f"window.curateDesk().dataset.item && window.curateDesk().dataset.item !== '{before}'"
-                    page.wait_for_function(ready)
                 page.goto(url)
                 page.wait_for_function("window.curateDesk()?.dataset.item", timeout=120_000)
-                for _ in range(3):
-                    page.keyboard.press("1")
-                    page.wait_for_timeout(600)
+                labels = 0
+                while labels < 4:  # past the cases of duplicates, whose items begin with d, to single labels
+                    item = page.evaluate("window.curateDesk().dataset.item")
+                    labels += not item.startswith("d")
+                    if labels < 4:
+                        page.keyboard.press("Enter")
+                        ready = f"window.curateDesk().dataset.item && window.curateDesk().dataset.item !== '{item}'"
+                        page.wait_for_function(ready)
                 take(page, "review")
                 browser.close()
         finally:

@@ -41,7 +41,7 @@ def test_the_readme_has_the_two_commands_and_make_knows_them() -> None:
 
 
 def test_every_command_and_flag_in_the_documents_exists() -> None:
-    shown = re.findall(r"\bcurate ((?:score|issues|report|doctor|demo)\b[^\n`|#]*)", README + CONTRIBUTING)
+    shown = re.findall(r"\bcurate ((?:" + "|".join(cli.COMMANDS) + r")\b[^\n`|#]*)", README + CONTRIBUTING)
     assert shown
     for line in shown:
         command, *rest = line.split()
