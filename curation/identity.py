@@ -24,7 +24,7 @@ SURELY_ALIKE = 0.99
 NEAREST_BY = 0.2  # of the distance to the second nearest
 SAME_SHAPE = 0.03  # relative difference of width over height
 BACKDROP = 2_000
-SEARCH_LIMIT = 40_000_000_000  # pairs that are compared without a hint
+LOOK_LIMIT = 100_000  # thumbnails of 4 KB; of more changed files than that, paths and shapes have to do
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ class _Matching:
         rows = self.open_rows()
         if look is not None and rows and self.free:
             wanted = {*(self.new_content[row] for row in rows), *(self.old_content[row] for row in self.free)}
-            self.seen = look(sorted({*wanted, *self.backdrop()} - {""}))
+            if len(wanted) <= LOOK_LIMIT:
+                self.seen = look(sorted({*wanted, *self.backdrop()} - {""}))
 
     def likeness(self, row: int, old_row: int) -> float | None:
         """Correlation of the thumbnails in [-1, 1], -1 for another shape; None where one is not at hand."""
@@ -174,7 +175,7 @@ class _Matching:
     def alike_anywhere(self) -> None:
         rows = [row for row in self.open_rows() if self.new_content[row] in self.seen]
         old_rows = sorted(row for row in self.free if self.old_content[row] in self.seen)
-        if not rows or not old_rows or len(rows) * len(old_rows) > SEARCH_LIMIT:
+        if not rows or not old_rows:
             return
         mine = _unit(np.stack([self.seen[self.new_content[row]] for row in rows]))
         others = _unit(np.stack([self.seen[self.old_content[row]] for row in old_rows]))

@@ -116,3 +116,16 @@ def test_the_same_bytes_are_the_same_picture_whatever_the_decoder_made_of_them()
     for table in (old, new):
         table["content_hash"] = "same bytes"
     assert match_samples(old, new).kinds == ["renamed"]
+
+
+def test_where_too_many_files_changed_paths_have_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.identity.LOOK_LIMIT", 1)
+
+    def refuse(contents: object) -> dict[str, object]:
+        raise AssertionError("nothing is to be looked at")
+
+    old, new = samples(a="1", b="2"), samples(a="3", b="4")
+    for table, mark in ((old, "then"), (new, "now")):
+        table["content_hash"] = pd.Series([f"{mark} {path}" for path in table["path"]], dtype="str")
+    found = match_samples(old, new, refuse)  # type: ignore[arg-type]
+    assert (found.kinds, found.doubtful) == (["edited", "edited"], {0, 1})
