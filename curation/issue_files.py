@@ -14,6 +14,7 @@ import pandas as pd
 
 from curation.detectors import DETECTORS
 from curation.errors import NotFoundError, SettingsError
+from curation.explain import read_evidence
 from curation.files import write_atomic
 from curation.runs import Run
 
@@ -49,7 +50,7 @@ def ranked_issues(run: Run, names: Sequence[str] = (), top: int | None = None) -
 def issue_records(issues: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as JSON values, `evidence` as an object."""
     rows: list[dict[str, Any]] = issues.to_dict("records")
-    return [{**row, "evidence": json.loads(row["evidence"])} for row in rows]
+    return [{**row, "evidence": read_evidence(row)} for row in rows]
 
 
 def save_issues(issues: pd.DataFrame, output: Path) -> Path:

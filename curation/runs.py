@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -36,9 +35,9 @@ from curation.files import (
     write_atomic,
     write_json,
 )
+from curation.run_facts import SCHEMA, check_columns, damaged, read_facts
 from curation.run_key import plain
 
-SCHEMA = 1
 ROW_GROUP = 16_384  # rows
 ARRAYS = (
     "pred_probs",  # (N, K) float32 or float16, out-of-fold, rows sum to 1
@@ -245,17 +244,19 @@ class Run:
         try:
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise WorkspaceError(_damaged(path, str(error))) from error
+            raise WorkspaceError(damaged(path, str(error))) from error
         if [list(array.shape), str(array.dtype)] != [expected["shape"], expected["dtype"]]:
-            raise WorkspaceError(_damaged(path, f"it holds {array.dtype} {array.shape}"))
+            raise WorkspaceError(damaged(path, f"it holds {array.dtype} {array.shape}"))
         return array
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / f"{name}.parquet"
         try:
-            return pd.read_parquet(path)
+            table = pd.read_parquet(path)
         except (OSError, ValueError) as error:  # pyarrow's errors are children of both
-            raise WorkspaceError(_damaged(path, str(error).split("\n")[0])) from error
+            raise WorkspaceError(damaged(path, str(error).split("\n")[0])) from error
+        check_columns(table, name, path)
+        return table
 
 
 def runs_folder(workspace: Path) -> Path:
@@ -271,7 +272,7 @@ def find_run(workspace: Path, run_id: str) -> Run | None:
     WorkspaceError : there is one, but it is damaged or of a newer version.
     """
     folder = runs_folder(workspace) / run_id
-    return Run(folder, _read_facts(folder)) if _has_facts(folder) else None
+    return Run(folder, read_facts(folder)) if _has_facts(folder) else None
 
 
 def read_run(workspace: Path, run_id: str | None = None) -> Run:
@@ -360,26 +361,4 @@ def _latest(workspace: Path) -> str:
 
 def _run(workspace: Path, run_id: str) -> Run:
     folder = runs_folder(workspace) / run_id
-    return Run(folder, _read_facts(folder))
-
-
-def _read_facts(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise WorkspaceError(_damaged(path, str(error))) from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("schema"), int):
-        raise WorkspaceError(_damaged(path, "it is not a run of curate"))
-    if facts["schema"] > SCHEMA:
-        raise WorkspaceError(
-            f"{path} was written by a newer version of curate (schema {facts['schema']}; this one reads {SCHEMA} and "
-            "below). Upgrade curate, or name another run."
-        )
-    if facts.get("run_id") != folder.name or not isinstance(facts.get("arrays"), dict):
-        raise WorkspaceError(_damaged(path, f"it does not describe the run '{folder.name}'"))
-    return facts
-
-
-def _damaged(path: Path, reason: str) -> str:
-    return f"{path} cannot be read: {reason}. Remove the folder {path.parent} and score again, or name another run."
+    return Run(folder, read_facts(folder))

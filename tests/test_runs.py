@@ -25,10 +25,19 @@ def no_failpoints() -> Iterator[None]:
     files.set_failpoints("")
 
 
+SAMPLES = pd.DataFrame(
+    {"sample_id": ["s1", "s2"], "path": ["a.png", "b.png"], "split": "", "status": "ok", "reason": ""}
+)
+ISSUES = pd.DataFrame(
+    {"sample_id": ["s1"], "annotation_id": "s1-0", "issue": "label_error", "score": 0.1, "is_issue": True, "rank": 1,
+     "given_label": "cat", "suggestion": "dog", "evidence": "{}"}
+)  # fmt: skip
+
+
 def write_run(workspace: Path, run_id: str = "set-0123456789", **facts: object) -> Path:
     with runs.open_partial(workspace, run_id) as partial:
-        partial.write_table("samples", pd.DataFrame({"sample_id": ["s1", "s2"], "path": ["a.png", "b.png"]}))
-        partial.write_table("issues", pd.DataFrame({"sample_id": ["s1"], "issue": ["label_error"]}))
+        partial.write_table("samples", SAMPLES)
+        partial.write_table("issues", ISSUES)
         partial.write_array("fold", np.array([0, 1]))
         return runs.finish(partial, {"dataset": "set", "seed": 0, **facts})
 
@@ -101,10 +110,10 @@ def test_a_hostile_dataset_name_becomes_one_plain_path_component(name: str) -> N
 
 
 def test_a_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, accuracy=np.float32(0.5), missing=float("nan"), where=Path("a/b"), counts={1: (2, 3)})
+    folder = write_run(tmp_path, share=np.float32(0.5), missing=float("nan"), where=Path("a/b"), counts={1: (2, 3)})
     run = runs.read_run(tmp_path)
     assert run.folder == folder == tmp_path / ".curate" / "runs" / "set-0123456789"
-    assert run.info["accuracy"] == 0.5
+    assert run.info["share"] == 0.5
     assert run.info["missing"] is None
     assert run.info["counts"] == {"1": [2, 3]}
     assert run.samples()["path"].tolist() == ["a.png", "b.png"]
@@ -201,6 +210,26 @@ def test_a_damaged_or_foreign_run_is_refused_with_its_path(tmp_path: Path, text:
     with pytest.raises(WorkspaceError, match=message) as caught:
         runs.read_run(tmp_path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("plan", "x"), ("plan", []), ("notes", {}), ("classes", 5), ("issues", [1]), ("health", "x"), ("samples", "many"),
+     ("seconds", []), ("unreadable", {}), ("rejected", "x"), ("dataset", 7)],
+)  # fmt: skip
+def test_a_fact_of_another_kind_is_refused_with_its_name(tmp_path: Path, name: str, value: object) -> None:
+    write_run(tmp_path, **{name: value})
+    with pytest.raises(WorkspaceError, match=f"its '{name}' is no"):
+        runs.read_run(tmp_path)
+
+
+def test_a_table_without_a_column_is_refused_with_its_name(tmp_path: Path) -> None:
+    folder = write_run(tmp_path)
+    for name, table in (("samples", SAMPLES), ("issues", ISSUES)):
+        for column in table:
+            table.drop(columns=column).to_parquet(folder / f"{name}.parquet")
+            with pytest.raises(WorkspaceError, match=f"the column {column} is not there"):
+                getattr(runs.read_run(tmp_path), name)()
 
 
 @pytest.mark.parametrize("name", ["fold.npy", "samples.parquet"])

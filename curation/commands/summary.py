@@ -51,7 +51,8 @@ def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None
         counted(len(info.get("classes") or []), "class", "classes"),
         ", ".join(splits) if len(splits) > 1 else "",
     ]
-    console.print(Text(shown(info["dataset"]), style="bold"), Text(": " + ", ".join(filter(None, facts))), sep="")
+    name = Text(shown(info.get("dataset", info["run_id"])), style="bold")
+    console.print(name, Text(": " + ", ".join(filter(None, facts))), sep="")
     for note in (info.get("notes") or [])[:LISTED_NOTES]:
         _indented(console, visible(str(note), 500))
     hidden = len(info.get("notes") or []) - LISTED_NOTES
