@@ -37,6 +37,7 @@ from curation.records import Records
 from curation.reimport import Ensured, ensure_version
 from curation.run_key import code_version, make_run_id, package_versions, run_key
 from curation.statistics import statistics_from_probs
+from curation.wording import counted
 
 NEIGHBOURS = 10
 # Fewer labelled pictures than this teach a network nothing.
@@ -289,31 +290,31 @@ def _samples_table(pixels: Pixels, inputs: Inputs) -> pd.DataFrame:
 def _unreadable_class_notes(inputs: Inputs) -> list[str]:
     lost = sorted(set(inputs.unreadable["label"]) - {"", *inputs.class_names})
     named = ", ".join(repr(name) for name in lost[:5]) + " ..." * (len(lost) > 5)
-    return [f"{len(lost)} classes have no picture that can be read: {named}."] if lost else []
+    return [f"{counted(len(lost), 'class has', 'classes have')} no picture that can be read: {named}."] if lost else []
 
 
 def _fold_notes(inputs: Inputs, n_folds: int, asked: int) -> list[str]:
-    notes = [f"{n_folds} folds instead of {asked}: there are no more independent pictures."] if n_folds < asked else []
+    notes = [f"{n_folds} folds, not {asked}: there are no more independent pictures."] if n_folds < asked else []
     size = np.bincount(inputs.labels[inputs.labels >= 0], minlength=len(inputs.class_names))
     small = [inputs.class_names[int(k)] for k in np.flatnonzero(size < n_folds)]
     if small:
         named = ", ".join(repr(name) for name in small[:5]) + " ..." * (len(small) > 5)
         notes.append(
-            f"{len(small)} of {len(size)} classes have fewer pictures than there are folds ({n_folds}), so their "
-            f"labels are judged on thin evidence: {named}."
+            f"{len(small):,} of {counted(len(size), 'class has', 'classes have')} fewer pictures than there are folds "
+            f"({n_folds}), so their labels are judged on thin evidence: {named}."
         )
     assert inputs.statistics is not None
     measured = inputs.extra["accuracy"]
     if measured["in_groups"] and measured["optimism"] is None:
         notes.append(
-            f"{measured['in_groups']:,} labelled pictures have a duplicate or belong to a group; folds keep those "
-            f"together. How much better the model would look otherwise is measured in --mode probe only."
+            f"{counted(measured['in_groups'], 'labelled picture has', 'labelled pictures have')} a duplicate or a group; "
+            f"folds keep those together. How much better the model would look otherwise is measured in --mode probe only."
         )
     unjudged = int(((inputs.labels >= 0) & ~inputs.statistics.judged).sum())
     if unjudged:
         notes.append(
-            f"{unjudged} labels could not be judged: all pictures of their class are in one group, so that no model "
-            f"that had learned the class saw them."
+            f"{counted(unjudged, 'label')} could not be judged: all pictures of such a class are in one group, so that "
+            f"no model that had learned the class saw them."
         )
     return notes
 

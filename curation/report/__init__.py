@@ -18,6 +18,7 @@ from curation.report.pictures import Pictures
 from curation.report.sections import Page, issue_section, making, notes, section, summary
 from curation.report.style import STYLE
 from curation.runs import Run
+from curation.wording import counted
 
 
 def write_report(run: Run, output: Path, progress: Progress = SILENT) -> Path:
@@ -95,6 +96,6 @@ def _document(page: Page, body: str, pictures: Pictures) -> str:
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>Labels of {text(page.info.get('dataset', ''))}</title>\n"
         f"<style>{STYLE}</style>\n</head>\n<body>\n{body}"
-        f'<footer><p class="note">{pictures.shown:,} pictures on this page.{gone} Made by curate; '
+        f'<footer><p class="note">{counted(pictures.shown, "picture")} on this page.{gone} Made by curate; '
         "nothing on it is fetched from elsewhere.</p></footer>\n</body>\n</html>\n"
     )
