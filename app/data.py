@@ -140,7 +140,7 @@ def expected_left(project: Project) -> dict[str, float]:
     known = _features(project, project.room, project.run.run_id, project.version)
     given = verdicts(project)
     flagged = dict(zip(project.head["item_id"], project.head["issues"] != "", strict=True))
-    return overview.expected_left(learning.fit(known, given), known.ids, given, flagged)
+    return overview.expected_left(learning.calibrated(known, given), known.ids, given, flagged)
 
 
 CONSENSUS_SHOWN = 100

@@ -35,6 +35,8 @@ PROJECTED = 256  # embeddings longer than this are projected
 # The intercept is free: how sure the run is says nothing about the order, and must not be made up for by effects.
 FREE, SCALE, SCORES, SECOND_LOOK = 5.0, 0.3, 0.1, 0.5
 LEAST_SCALE = 0.2
+# For counting: no label is surer to be wrong than 95 %; intercept and slope are held.
+SUREST, COUNT_SHIFT, COUNT_SCALE = 3.0, 0.5, 0.2
 EFFECTS = {"issue": 1.0, "given": 0.4, "suggestion": 0.4, "pair": 0.4}
 # A verdict is taken for right this often: one slip at the head of the queue must not turn it around.
 TRUST = 0.95
@@ -145,6 +147,23 @@ def fit(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
         place = np.searchsorted(codes, known.codes[name]).clip(0, len(codes) - 1)
         odds += np.where(codes[place] == known.codes[name], values[place], 0.0)
     return odds
+
+
+def calibrated(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
+    """(M,) float64: log-odds as `fit`, but to count with: how many changes are to be expected among what is left.
+
+    `fit` asks which item comes first, and may shift all of them alike; here intercept and slope stay close to what the
+    run says of itself until verdicts tell otherwise. Verdicts come from the head of the queue, so that this remains an
+    extrapolation until the review has passed the flags: an estimate that can be trusted needs a random sample.
+    """
+    at, changed = _outcomes(known, verdicts, 1.0)
+    capped = np.minimum(known.prior, SUREST)
+    if not len(at):
+        return capped
+    terms = [_Term(np.ones(len(capped)), 0.0, COUNT_SHIFT), _Term(capped, 1.0, COUNT_SCALE, LEAST_SCALE)]
+    matrix = np.column_stack([term.values for term in terms])
+    weights, _ = _most_probable(terms, matrix[at], changed, {})
+    return matrix @ weights
 
 
 def reorder(
@@ -332,14 +351,14 @@ def _labels_now(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
 # --- the fit ---------------------------------------------------------------------------------------------------------
 
 
-def _outcomes(known: Features, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `known` that were decided, and the share of reviewers who changed something, softened by TRUST."""
+def _outcomes(known: Features, verdicts: pd.DataFrame, trust: float = TRUST) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `known` that were decided, and the share of reviewers who changed something, softened by `trust`."""
     said = verdicts[~verdicts["verdict"].isin(UNDECIDED)]
     share = said["verdict"].isin(CHANGES).groupby(said["item_id"]).mean()
     at = pd.Index(known.ids).get_indexer(share.index)
     there = at >= 0
     order = np.argsort(at[there], kind="stable")
-    return at[there][order], ((1 - TRUST) + (2 * TRUST - 1) * share.to_numpy(dtype=np.float64))[there][order]
+    return at[there][order], ((1 - trust) + (2 * trust - 1) * share.to_numpy(dtype=np.float64))[there][order]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def expected_left(
 
     Parameters
     ----------
-    odds : (M,) log-odds that reviewing an item changes something (curation.learning.fit); ids : (M,) item ids
+    odds : (M,) log-odds that reviewing an item changes something (curation.learning.calibrated); ids : (M,) item ids
     flagged : item id -> whether a detector flagged it
 
     Returns

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from curation import learning
-from curation.learning import Features, features, fit, reorder
+from curation.learning import Features, calibrated, features, fit, reorder
 from curation.review import build_items
 from curation.runs import Run
 from tests.building import evidence_of, make_run, twin
@@ -191,6 +191,22 @@ def test_only_the_head_of_the_queue_is_looked_at(tmp_path: Path) -> None:
     run = doubted_run(tmp_path)
     items = build_items(run)
     assert features(run, items, limit=7).ids.tolist() == items["item_id"].tolist()[:7]
+
+
+def test_what_is_left_is_counted_near_what_the_run_says_until_verdicts_tell_otherwise(
+    known: tuple[Features, pd.DataFrame],
+) -> None:
+    found, items = known
+
+    def left(verdicts: pd.DataFrame) -> float:
+        rest = ~np.isin(found.ids, verdicts["item_id"])
+        return float((1 / (1 + np.exp(-calibrated(found, verdicts)[rest]))).sum())
+
+    expected = float((1 - items["score"]).sum())
+    assert left(NOTHING) == pytest.approx(expected, rel=0.02)
+    assert left(said(items.head(10), "exclude")) == pytest.approx(expected - 9, rel=0.1)
+    right, wrong = (left(said(items.head(80), verdict)) for verdict in ("keep", "exclude"))
+    assert right < float((1 - items["score"][80:]).sum()) / 2 < wrong
 
 
 def test_decided_items_take_no_place_of_open_ones(tmp_path: Path) -> None:
