@@ -306,9 +306,10 @@ def _fold_notes(inputs: Inputs, n_folds: int, asked: int) -> list[str]:
     assert inputs.statistics is not None
     measured = inputs.extra["accuracy"]
     if measured["in_groups"] and measured["optimism"] is None:
+        grouped = counted(measured["in_groups"], "labelled picture has", "labelled pictures have")
         notes.append(
-            f"{counted(measured['in_groups'], 'labelled picture has', 'labelled pictures have')} a duplicate or a group; "
-            f"folds keep those together. How much better the model would look otherwise is measured in --mode probe only."
+            f"{grouped} a duplicate or a group; folds keep those together. How much better the model would look "
+            f"otherwise is measured in --mode probe only."
         )
     unjudged = int(((inputs.labels >= 0) & ~inputs.statistics.judged).sum())
     if unjudged:
