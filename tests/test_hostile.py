@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -15,13 +17,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from curation import cli, runs
+from curation import cli, doctor, runs
 from curation.commands.summary import print_summary
 from curation.errors import SourceError
 from curation.progress import Advance, Progress
 from curation.records import text_to_path
 from curation.score import ScoreSettings, score
 
+ROOT = Path(__file__).parents[1]
 QUICK = ScoreSettings(mode="compact", epochs=1, size_px=16, flip=False, device="cpu", folds=2)
 
 
@@ -248,3 +251,42 @@ def test_hostile_names_come_through_everything_and_act_nowhere(
     with table.open(encoding="utf-8", newline="") as stream:
         assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for row in csv.reader(stream) for cell in row)
     assert sorted(os.listdir(tmp_path)) == ["issues.csv", "page.html", "set", "ws"]
+
+
+# --- a machine that runs out of something
+
+
+LIMITED = """
+import resource, sys
+from curation import cli
+kind, amount = getattr(resource, sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(kind, (amount, amount))
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "amount", "words"),
+    [
+        ("RLIMIT_FSIZE", 20_000, "Free some space"),
+        ("RLIMIT_NOFILE", 8, "open files"),
+    ],
+)
+def test_a_limit_of_the_system_is_said_and_without_it_the_same_command_goes_on(
+    tmp_path: Path, limit: str, amount: int, words: str
+) -> None:
+    source = make_set(tmp_path / "set", count=6)
+    flags = ["--mode", "compact", "--epochs", "1", "--size", "16", "--device", "cpu", "--folds", "2", "--no-flip"]
+    arguments = ["score", str(source), *flags, "--workspace", str(tmp_path / "ws")]
+    command = [sys.executable, "-c", LIMITED, limit, str(amount), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert runs.list_runs(tmp_path / "ws") == []
+    assert cli.main(arguments) == 0
+    expected = score(source, QUICK, tmp_path / "calm")
+    pd.testing.assert_frame_equal(runs.read_run(tmp_path / "ws").issues(), expected.issues())
+    found = doctor.inspect(tmp_path / "ws")["workspace"]
+    assert (found["unfinished"], found["leftovers"]) == ([], [])
