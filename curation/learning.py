@@ -26,11 +26,10 @@ import pandas as pd
 
 from curation.run_index import RunIndex, open_index
 from curation.runs import Run
+from curation.second_look import SecondLook, class_numbers, preference, second_look
 
 LIMIT = 20_000  # items at the head of the queue that are looked at
 TOP = 1_000  # of these, how many get a place of their own
-TAUGHT = 20_000  # pictures that the second look learns from, at most
-PROJECTED = 256  # embeddings longer than this are projected
 # Standard deviations of the Gaussian priors, chosen on data sets other than those whose gain is reported.
 # The intercept is free: how sure the run is says nothing about the order, and must not be made up for by effects.
 FREE, SCALE, SCORES, SECOND_LOOK = 5.0, 0.3, 0.1, 0.5
@@ -40,7 +39,6 @@ SUREST, COUNT_SHIFT, COUNT_SCALE = 3.0, 0.5, 0.2
 EFFECTS = {"issue": 1.0, "given": 0.4, "suggestion": 0.4, "pair": 0.4}
 # A verdict is taken for right this often: one slip at the head of the queue must not turn it around.
 TRUST = 0.95
-RIDGE = 1e-3  # per taught picture, of embeddings of length one
 CHANGES = ("relabel", "ambiguous", "exclude")
 UNDECIDED = ("unsure", "undo")
 LARGEST = 8.0  # log-odds beyond this are cut off
@@ -69,29 +67,6 @@ class Features:
     classes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class SecondLook:
-    """A ridge classifier on embeddings, but for the labels: those are put in at every fit.
-
-    rows : (T, D) float64 embeddings of the taught pictures, of length one, and a constant
-    inverse : (D, D) inverse of rows' Gram matrix plus the ridge
-    leverage : (T,) weight of each picture's own label in its own prediction, in [0, 1)
-    labels : (T,) int64 classes at the time of the run, -1 = none
-    place : (M,) position of each item's picture among the rows, -1 = none
-    sample : sample_id -> position among the rows
-    centre, spread : of the look before any verdict, so that its coefficient means the same for every data set
-    """
-
-    rows: np.ndarray
-    inverse: np.ndarray
-    leverage: np.ndarray
-    labels: np.ndarray
-    place: np.ndarray
-    sample: dict[str, int]
-    centre: float = 0.0
-    spread: float = 1.0
-
-
 def features(run: Run, items: pd.DataFrame, limit: int = LIMIT, decided: Collection[str] = ()) -> Features:
     """What the model looks at: the first `limit` items of the static order.
 
@@ -107,7 +82,7 @@ def features(run: Run, items: pd.DataFrame, limit: int = LIMIT, decided: Collect
     head = items.iloc[order[place <= limit]].reset_index(drop=True)
     row = index.rows(_first_member(head))
     number = {name: k for k, name in enumerate(index.classes)}
-    given = _classes(head["given_label"], number)
+    given = class_numbers(head["given_label"], number)
     suggested = _suggested(index, head, row, given, number)
     return Features(
         ids=head["item_id"].to_numpy(dtype=object),
@@ -122,7 +97,7 @@ def features(run: Run, items: pd.DataFrame, limit: int = LIMIT, decided: Collect
         },
         given=given,
         suggested=suggested,
-        look=_second_look(index, row, given, suggested, number),
+        look=second_look(index, row, given, suggested, number),
         classes=tuple(index.classes),
     )
 
@@ -138,7 +113,7 @@ def fit(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
     terms = [_Term(np.ones(len(known.ids)), 0.0, FREE), _Term(known.prior, 1.0, SCALE, LEAST_SCALE)]
     terms += [_Term(column, 0.0, SCORES) for column in known.scores.T]
     if known.look is not None:
-        look = _look(known.look, known.given, known.suggested, _labels_now(known, verdicts))
+        look = preference(known.look, known.given, known.suggested, _labels_now(known, verdicts))
         terms.append(_Term(look, 0.0, SECOND_LOOK, 0.0))
     matrix = np.column_stack([term.values for term in terms])
     weights, effects = _most_probable(terms, matrix[at], changed, {name: known.codes[name][at] for name in EFFECTS})
@@ -202,10 +177,6 @@ def _first_member(items: pd.DataFrame) -> np.ndarray:
     return first
 
 
-def _classes(labels: pd.Series, number: Mapping[str, int]) -> np.ndarray:
-    return labels.map(number).fillna(-1).to_numpy(dtype=np.int64)
-
-
 def _prior(items: pd.DataFrame) -> np.ndarray:
     """(M,) log-odds implied by the order: of a doubted label 1 - score; what else stands between gets a value between.
 
@@ -225,7 +196,7 @@ def _suggested(
     index: RunIndex, items: pd.DataFrame, row: np.ndarray, given: np.ndarray, number: Mapping[str, int]
 ) -> np.ndarray:
     """(M,) class that the label might have to be: what the item suggests, else the likeliest other; -1 = unknown."""
-    suggested = _classes(items["suggestion"], number)
+    suggested = class_numbers(items["suggestion"], number)
     probs = index.arrays.get("pred_probs")
     if probs is None or probs.shape[1] < 2:
         return suggested
@@ -266,71 +237,6 @@ def _by_rank(values: np.ndarray) -> np.ndarray:
     out = np.zeros(len(values))
     if len(found):
         out[found] = ndtri((rankdata(values[found]) - 0.5) / len(found))
-    return out
-
-
-# --- the second look -----------------------------------------------------------------------------------------------
-
-
-def _second_look(
-    index: RunIndex, row: np.ndarray, given: np.ndarray, suggested: np.ndarray, number: Mapping[str, int]
-) -> SecondLook | None:
-    embeddings = index.arrays.get("embeddings")
-    if embeddings is None or not len(number) or "given_label" not in index.samples:
-        return None
-    count = len(embeddings)
-    own = row[(row >= 0) & (row < count)]
-    taught = np.unique(np.concatenate([own[:TAUGHT], np.linspace(0, count - 1, min(count, TAUGHT)).astype(np.int64)]))
-    rows = _unit(np.asarray(embeddings[taught], dtype=np.float64))
-    gram = rows.T @ rows
-    gram[np.diag_indices_from(gram)] += RIDGE * len(rows)
-    inverse = np.linalg.inv(gram)
-    place_of = np.full(count, -1, dtype=np.int64)
-    place_of[taught] = np.arange(len(taught))
-    place = np.where((row >= 0) & (row < count), place_of[np.clip(row, 0, count - 1)], -1)
-    samples = index.samples.iloc[taught]
-    look = SecondLook(
-        rows=rows,
-        inverse=inverse,
-        leverage=np.minimum(((rows @ inverse) * rows).sum(axis=1), 0.999),
-        labels=_classes(samples["given_label"], number),
-        place=place,
-        sample=dict(zip(samples["sample_id"], range(len(taught)), strict=True)),
-    )
-    first = _look(look, given, suggested, look.labels)[place >= 0]
-    spread = float(first.std()) if len(first) else 0.0
-    return SecondLook(**{**vars(look), "centre": float(first.mean()) if len(first) else 0.0, "spread": spread or 1.0})
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length one and a small constant; long ones projected at random, which keeps their angles.
-
-    Johnson & Lindenstrauss (1984), Extensions of Lipschitz mappings into a Hilbert space.
-    """
-    rows = np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, 0.0)
-    if rows.shape[1] > PROJECTED:
-        rows = rows @ np.random.default_rng(0).standard_normal((rows.shape[1], PROJECTED))
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.column_stack([rows / np.maximum(length, 1e-12), np.full(len(rows), 0.1)])
-
-
-def _look(look: SecondLook, given: np.ndarray, suggested: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(M,) by how much the suggested class beats the given one, each picture's own label left out; 0 = not known."""
-    from scipy.sparse import csr_matrix
-
-    count = len(look.rows)
-    named = np.flatnonzero(labels >= 0)
-    classes = 1 + max(int(labels.max(initial=0)), int(given.max(initial=0)), int(suggested.max(initial=0)))
-    indicator = csr_matrix((np.ones(len(named)), (labels[named], named)), shape=(classes, count))
-    coefficients = (indicator @ look.rows) @ look.inverse  # (K, D): the inverse is symmetric
-    use = np.flatnonzero((look.place >= 0) & (given >= 0) & (suggested >= 0))
-    at = look.place[use]
-    out = np.zeros(len(given))
-    # Leave-one-out predictions of a ridge regression in closed form.
-    lever = look.leverage[at]
-    difference = np.einsum("nd,nd->n", look.rows[at], coefficients[suggested[use]] - coefficients[given[use]])
-    own = (labels[at] == suggested[use]).astype(np.float64) - (labels[at] == given[use])
-    out[use] = ((difference - lever * own) / (1 - lever) - look.centre) / look.spread
     return out
 
 

@@ -12,6 +12,7 @@ from curation import learning
 from curation.learning import Features, calibrated, features, fit, reorder
 from curation.review import build_items
 from curation.runs import Run
+from curation.second_look import RIDGE, preference
 from tests.building import evidence_of, make_run, twin
 
 CLASSES = ["cat", "dog", "owl"]
@@ -94,12 +95,12 @@ def test_neighbours_of_corrected_pictures_are_looked_at_again(tmp_path: Path) ->
     without = features(doubted_run(tmp_path / "bare", embeddings=False), items)
     assert found.look is not None
     assert without.look is None
-    before = learning._look(found.look, found.given, found.suggested, found.look.labels)
+    before = preference(found.look, found.given, found.suggested, found.look.labels)
     changed = items.iloc[:60]
     verdicts = pd.concat(
         [said(row.to_frame().T, "relabel", json.dumps([row["suggestion"]])) for _, row in changed.iterrows()]
     )
-    after = learning._look(found.look, found.given, found.suggested, learning._labels_now(found, verdicts))
+    after = preference(found.look, found.given, found.suggested, learning._labels_now(found, verdicts))
     # Embeddings say what the suggested class says: with the labels corrected, the look agrees more.
     assert after[60:].mean() > before[60:].mean() + 0.1
 
@@ -113,10 +114,10 @@ def test_a_pictures_own_label_never_speaks_for_itself(tmp_path: Path) -> None:
     labels = look.labels.copy()
     rest = np.arange(len(labels)) != look.place[row]
     rows, hot = look.rows[rest], np.eye(3)[labels[rest]]
-    ridge = learning.RIDGE * len(look.rows) * np.eye(rows.shape[1])
+    ridge = RIDGE * len(look.rows) * np.eye(rows.shape[1])
     own = look.rows[look.place[row]] @ np.linalg.solve(rows.T @ rows + ridge, rows.T @ hot)
     expected = (own[found.suggested[row]] - own[found.given[row]] - look.centre) / look.spread
-    assert learning._look(look, found.given, found.suggested, labels)[row] == pytest.approx(expected)
+    assert preference(look, found.given, found.suggested, labels)[row] == pytest.approx(expected)
 
 
 @pytest.fixture
