@@ -170,6 +170,8 @@ def test_filters_choose_what_is_handed_out(engine: Engine) -> None:
 def test_only_listed_items(queue: Engine) -> None:
     wanted = Filters(item_ids=("s3", "s1", "nothing"))
     assert [item.item_id for item in store.claim(queue, SET, "ann", "tab", wanted, 9)] == ["s1", "s3"]
+    assert store.find_items(queue, SET, replace(wanted, issue="label%")) == []
+    assert len(store.find_items(queue, SET, replace(wanted, issue="label_error"))) == 2
     with pytest.raises(SettingsError, match="at once"):
         store.find_items(queue, SET, Filters(item_ids=("s",) * 10_001))
 
@@ -341,6 +343,7 @@ def test_a_case_decides_its_members(with_case: Engine) -> None:
 def test_a_verdict_on_the_case_alone_leaves_its_members_open(with_case: Engine, verdict: str) -> None:
     store.record(with_case, action("s0", "relabel", "dog"))
     store.record(with_case, action("d1", verdict, members=("s0", "s1")))
+    store.rebuild(with_case, SET)
     assert claimed(with_case, count=9) == ["s1", "s2", "s3"]
     found = store.effective(with_case, SET)
     assert list(zip(found["item_id"], found["sample_id"], found["verdict"], strict=True)) == [
@@ -426,6 +429,14 @@ def test_undoing_hands_the_item_to_the_session_that_undid(queue: Engine) -> None
     store.undo(queue, SET, "ann", undo_id="u", session="tab of ann")
     assert claimed(queue, "bob", count=9) == ["s0", "s1", "s3"]
     assert claimed(queue) == ["s2"]
+
+
+def test_undoing_takes_the_item_from_nobody_who_is_looking_at_it(queue: Engine) -> None:
+    store.record(queue, action("s0"))
+    assert claimed(queue, "bob", state="done") == ["s0"]
+    store.undo(queue, SET, "ann", undo_id="u", session="tab of ann")
+    assert claimed(queue) == ["s1"]
+    assert claimed(queue, "bob") == ["s0"]
 
 
 def test_only_what_is_ones_own_can_be_taken_back(queue: Engine) -> None:

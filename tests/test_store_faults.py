@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from curation import store
-from curation.database import BUSY_SECONDS
+from curation.database import BUSY_SECONDS, take_turns
 from curation.errors import WorkspaceError
 from curation.store import Filters, open_store
+from tests import databases
 from tests.databases import Server, running_server
 from tests.reviewing import SET, action, queue_items
 
@@ -298,6 +300,27 @@ def test_an_account_that_may_only_read_can_read(on_server: Engine, postgresql_se
     with pytest.raises(WorkspaceError, match="may not be written by this account"):
         store.record(engine, action("s0"))
     engine.dispose()
+
+
+def test_writers_of_a_data_set_take_turns_so_that_no_reader_misses_a_lower_id(postgresql_server: Server) -> None:
+    engine = open_store(postgresql_server.empty_database(), busy_seconds=0.2)
+    with engine.begin() as other:
+        take_turns(other, SET)
+        with pytest.raises(WorkspaceError, match="locked"):
+            store.record(engine, action("s0"))
+        assert store.record(engine, replace(action("s0"), dataset="other")).new
+    assert store.record(engine, action("s0")).new
+    engine.dispose()
+
+
+def test_tests_on_postgresql_are_skipped_where_it_is_missing_and_fail_where_it_is_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(databases, "binaries", lambda: None)
+    for required, outcome in ((False, pytest.skip.Exception), (True, pytest.fail.Exception)):
+        monkeypatch.setattr(databases, "REQUIRED", required)
+        with pytest.raises(outcome, match="apt-get install postgresql"), running_server():
+            pass
 
 
 def test_busy_is_waited_for_longer_than_any_step_takes() -> None:
