@@ -188,8 +188,9 @@ def _copy_of(evidence: Mapping[str, Any]) -> list[str]:
 
 
 def _outlier(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    times = float(evidence["mean_distance"]) / max(float(evidence["median_distance"]), 1e-9)
-    return [f"Its nearest pictures are {times:.1f} times as far away as is usual in this set."]
+    times = float(evidence["distance"]) / max(float(evidence["usual_distance"]), 1e-9)
+    how = ", by plain appearance" if evidence.get("by") == "appearance" else ""
+    return [f"Its nearest pictures are {times:.1f} times as far away as is usual in this set{how}."]
 
 
 def _unreadable(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:

@@ -76,6 +76,8 @@ def embed(pixels: np.ndarray, plan: Plan, checkpoints: Path, progress: Progress 
     done = _read_marker(marker, key)
     with progress.stage("Embedding", count) as advance, batch_workers(device) as workers:
         advance(done)
+        if done < count:
+            features(0)  # weights are packed for the first batch that comes: let that be the same one in every run
         for block in range(done, count, EMBED_BLOCK):
             starts = range(block, min(block + EMBED_BLOCK, count), batch)
             for start, found in zip(starts, workers(features, starts), strict=True):

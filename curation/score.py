@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from curation import runs
+from curation.appearance import describe
 from curation.detectors import find_issues
 from curation.detectors.contract import Inputs
 from curation.duplicates import Duplicates, find_duplicates
@@ -216,6 +217,8 @@ def _find_evidence(
         )  # fmt: skip
     with clock.stage("neighbours"):
         neighbours, distances = nearest(judged.embeddings, NEIGHBOURS, inputs.cluster, progress)
+    # Embeddings that were trained on these labels are blind to some of what does not belong here at all.
+    appearance = describe(images) if plan.mode == "compact" else None
     statistics = statistics_from_probs(judged.pred_probs, inputs.labels, judged.margin, judged.judged)
     with clock.stage("write"):
         os.replace(partial.checkpoints / "pred_probs.npy", partial.folder / "pred_probs.npy")
@@ -225,6 +228,7 @@ def _find_evidence(
             partial.write_array(name, array)
     inputs = replace(
         inputs, fold=fold, statistics=statistics, embeddings=judged.embeddings, pred_probs=judged.pred_probs,
+        appearance=appearance,
         neighbours=neighbours, neighbour_distances=distances, blind_neighbours=plan.mode == "probe",
     )  # fmt: skip
     inputs = replace(inputs, extra={"accuracy": accuracy(inputs, groups, judged.ungrouped_choice)})

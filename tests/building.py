@@ -19,7 +19,7 @@ def evidence_of(issue: str, **more: Any) -> str:
     """Evidence as its detector writes it, with `more` or other values."""
     known = {
         "label_error": {"p_given": 0.02, "top3": [["b", 0.9]], "neighbours": [], "judged": True},
-        "outlier": {"mean_distance": 0.6, "median_distance": 0.2},
+        "outlier": {"distance": 0.6, "usual_distance": 0.2},
         "dark": {"measured": "brightness", "value": 0.03, "threshold": 0.1},
     }
     return json.dumps({**known.get(issue, {}), **more})

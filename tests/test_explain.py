@@ -73,7 +73,7 @@ def test_measurements():
         "Brightness 0.031 is below the limit of 0.1."
     )
     assert "above" in explain(row("odd_size", measured="side_px", value=3000, threshold=900))
-    assert explain(row("outlier", mean_distance=0.6, median_distance=0.2)) == (
+    assert explain(row("outlier", distance=0.6, usual_distance=0.2)) == (
         "Its nearest pictures are 3.0 times as far away as is usual in this set."
     )
     assert (

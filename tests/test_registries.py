@@ -124,11 +124,11 @@ def test_the_ranking_of_labels_goes_on_below_the_flags() -> None:
 
 
 def test_a_detector_without_its_inputs_is_skipped_and_says_why() -> None:
-    bare = replace(ordinary(), statistics=None, neighbours=None)
+    bare = replace(ordinary(), statistics=None, embeddings=None)
     table, skipped = find_issues(bare)
     assert skipped == {
         "label_error": "needs statistics, which this run does not have",
-        "outlier": "needs neighbours, which this run does not have",
+        "outlier": "needs embeddings, which this run does not have",
     }
     assert "label_error" not in set(table["issue"])
 

@@ -31,6 +31,8 @@ class Inputs:
     cluster : (N,) int64, duplicate cluster of each sample; a sample without duplicates has a cluster of its own
     pred_probs : (N, K) out-of-fold probabilities, possibly a memory map: read it in blocks, or use `statistics`
     embeddings : (N, D) float32
+    appearance : (N, D) float16, what pictures look like before anything is learnt from labels, see curation.appearance;
+        where the embeddings were trained on them
     neighbours : (N, k) int64 row numbers of the nearest neighbours, nearest first, -1 = none; never a duplicate
     neighbour_distances : (N, k) float32, cosine distance in [0, 2]
     blind_neighbours : the embeddings come from a model that never saw these labels (a frozen backbone), so that
@@ -48,6 +50,7 @@ class Inputs:
     statistics: Statistics | None = None
     pred_probs: np.ndarray | None = None
     embeddings: np.ndarray | None = None
+    appearance: np.ndarray | None = None
     neighbours: np.ndarray | None = None
     neighbour_distances: np.ndarray | None = None
     blind_neighbours: bool = False

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table
-from curation.detectors.outlier import FEWEST, robust_z
+from curation.isolation import FEWEST
 
 # Beyond the limit and this many robust standard deviations from the median of the set ...
 UNUSUAL_Z = 3.0
@@ -123,6 +123,19 @@ def _table(
         for row in rows
     ]
     return issue_table(name, inputs, rows, score, np.ones(len(rows), bool), evidence)
+
+
+def robust_z(values: np.ndarray) -> np.ndarray:
+    """Distance from the median in robust standard deviations; 0 for NaN, and for all in a set that is too small."""
+    measured = values[np.isfinite(values)]
+    if len(measured) < FEWEST:
+        return np.zeros(len(values))
+    middle = np.median(measured)
+    spread = 1.4826 * np.median(np.abs(measured - middle))
+    # Spread 0: more than half are equal (all pictures identical); then there is no scale to call anything odd by.
+    if spread <= 1e-9:
+        return np.zeros(len(values))
+    return np.nan_to_num((values - middle) / spread, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _detector(name: str, column: str, title: str, search: Callable[[Inputs], pd.DataFrame]) -> Detector:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,3 +46,17 @@ def test_a_picture_far_from_all_others_is_an_outlier_and_no_other_is() -> None:
     table = DETECTORS["outlier"].find(make_inputs([0] * 300, embeddings=embeddings))
     assert table["sample_id"].tolist() == ["s000007"]
     assert table["score"][0] < 0.5
+
+
+def test_plain_appearance_flags_what_trained_embeddings_overlook_and_ranks_nothing_else() -> None:
+    random = np.random.default_rng(0)
+    embeddings = (np.eye(16)[np.arange(300) % 3] * 5 + random.normal(size=(300, 16))).astype(np.float32)
+    appearance = random.normal(size=(300, 20)).astype(np.float16)
+    appearance[7] = 20
+    appearance[8] *= 1.3  # unusual, but no more
+    inputs = make_inputs(np.arange(300) % 3, embeddings=embeddings, appearance=appearance)
+    table = DETECTORS["outlier"].find(inputs)
+    assert table.loc[table["is_issue"], "sample_id"].tolist() == ["s000007"]
+    assert "s000008" not in set(table["sample_id"])
+    assert json.loads(table.set_index("sample_id")["evidence"]["s000007"])["by"] == "appearance"
+    assert DETECTORS["outlier"].find(replace(inputs, appearance=None)).query("is_issue").empty
