@@ -6,11 +6,14 @@ network. Faults are planted with a fixed seed and written down in `truth.json`, 
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from curation.errors import WorkspaceError
-from curation.files import write_json
+from curation.files import failpoint, is_abandoned, workspace_errors, write_json
 from curation.progress import SILENT, Progress
 from curation.records import make_sample_id
 
@@ -120,14 +123,16 @@ def plant(folder: Path, seed: int = 0) -> Planted:
             "Remove it, or choose another place with --workspace DIR."
         )
     files, faults = _compose(seed)
-    try:
+    with workspace_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{DATASET}-", dir=folder))
-    except OSError as error:
-        raise WorkspaceError(
-            f"{folder} cannot be written: {error.strerror}. Choose another place with --workspace DIR."
-        ) from error
+        for leftover in folder.glob(f".{DATASET}.unfinished-*"):
+            if is_abandoned(leftover):
+                shutil.rmtree(leftover)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{DATASET}.unfinished-", dir=folder))
+        lock = os.open(unfinished, os.O_RDONLY)
     try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         for path, content in files.items():
             target = unfinished / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -135,12 +140,14 @@ def plant(folder: Path, seed: int = 0) -> Planted:
         unfinished.chmod(0o755)
         # truth.json first: a data folder without it is then never ours, so that nobody's own folder is taken for it.
         write_json(truth, {"seed": seed, "pictures": len(files), "faults": [asdict(fault) for fault in faults]})
+        failpoint("demo.before_rename")
         unfinished.rename(root)
     except OSError as error:
         raise WorkspaceError(
             f"{root} cannot be written: {error.strerror}. Choose another place with --workspace DIR."
         ) from error
     finally:
+        os.close(lock)
         shutil.rmtree(unfinished, ignore_errors=True)
     return Planted(root, truth, seed, len(files), tuple(faults))
 

@@ -1,5 +1,8 @@
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,8 @@ from curation import demo, files, runs
 from curation.errors import UnreadableError, WorkspaceError
 from curation.records import make_sample_id
 from curation.sources import open_picture
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,18 @@ def test_truth_lies_outside_of_the_data(planted):
     assert planted.root not in planted.truth.parents
     assert len(truth["faults"]) == len(planted.faults)
     assert {path.suffix for path in planted.root.rglob("*") if path.is_file()} == {".png", ".jpg"}
+
+
+def test_a_killed_planting_leaves_nothing_once_it_was_done_again(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from curation import demo, files; "
+        "files.set_failpoints('demo.before_rename:kill:1'); demo.plant(Path(sys.argv[1]))"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "digits").exists()
+    demo.plant(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "truth.json"]
 
 
 def test_planting_again_keeps_what_the_owner_changed(tmp_path):
