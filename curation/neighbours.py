@@ -48,7 +48,7 @@ def nearest(
     has_twins = size[code] > 1
     take = min(k, count)
     block = max(1, min(count, BLOCK_BYTES // (4 * groups * GROUP)))
-    with progress.stage("neighbours", count) as advance:
+    with progress.stage("Finding neighbours", count) as advance:
         for start in range(0, count, block):
             rows = np.arange(start, min(start + block, count))
             similarity = unit[start : start + block] @ padded.T

@@ -57,7 +57,7 @@ def statistics_from_probs(
     top_prob = np.zeros((count, top), dtype=np.float32)
     self_confidence = np.zeros(count, dtype=np.float32)
     finite = np.ones(count, dtype=bool)
-    with progress.stage("statistics", count) as advance:
+    with progress.stage("Comparing probabilities", count) as advance:
         for start in range(0, count, block):
             part = np.array(pred_probs[start : start + block], dtype=np.float32)
             rows = slice(start, start + len(part))

@@ -101,7 +101,7 @@ def test_pictures_that_change_between_listing_and_decoding_are_taken_as_they_are
     assert {"a/new.png", "b/renamed.png"} <= set(again.index)
 
 
-@pytest.mark.parametrize("stage", ["Finding duplicates", "Training", "neighbours", "issues"])
+@pytest.mark.parametrize("stage", ["Finding duplicates", "Training", "Finding neighbours", "Looking for issues"])
 def test_pictures_that_change_after_decoding_change_nothing_in_this_run(tmp_path: Path, stage: str) -> None:
     source = make_set(tmp_path / "set")
     (source / "b" / "twin.png").write_bytes((source / "a" / "0.png").read_bytes())

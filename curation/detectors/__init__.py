@@ -67,7 +67,7 @@ def find_issues(
         raise NotFoundError(f"There is no issue called '{unknown[0]}'. Known: {', '.join(detectors)}.")
     skipped: dict[str, str] = {}
     tables = []
-    with progress.stage("issues", len(chosen), "detectors") as advance:
+    with progress.stage("Looking for issues", len(chosen), "detectors") as advance:
         for name in chosen:
             missing = [need for need in detectors[name].needs if not _has(inputs, need)]
             if missing:

@@ -56,7 +56,7 @@ class Pictures:
     def fill(self, page: str, progress: Progress) -> str:
         """`page` with every slot replaced by an <img> with a data URI, or by a grey placeholder."""
         uris: dict[tuple[str, int], str] = {}
-        with progress.stage("report", len(self._slots)) as advance:
+        with progress.stage("Drawing pictures", len(self._slots)) as advance:
             for sample_id, _, side_px in self._slots:
                 if (sample_id, side_px) not in uris:
                     uris[sample_id, side_px] = self._thumbnail(sample_id, side_px)
