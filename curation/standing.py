@@ -20,13 +20,22 @@ from curation.schema import GONE, decisions, items, opinions
 
 BATCH = 500  # ids in one query; SQLite takes 32,766 parameters
 
+_STANDING = ("queue", "state", "verdict", "opinions")
+_SAID = ("item_id", "sample_id", "verdict", "reason", "annotation_id", "given_label", "suggestion")
+_READ = ("decision_id", "action_id", "reviewer", "labels", *_SAID)
+
 Value = TypeVar("Value")
 
 
 def not_undone() -> sa.ColumnElement[bool]:
     """True for decisions that were not taken back; an undo is no decision."""
     undo = decisions.alias("undo")
-    return decisions.c.undoes.is_(None) & ~sa.exists().where(undo.c.undoes == decisions.c.action_id)
+    return _is_no_undo() & ~sa.exists().where(undo.c.undoes == decisions.c.action_id)
+
+
+def _is_no_undo() -> sa.ColumnElement[bool]:
+    # SQLite takes a unique column that is NULL for a rare one, and would go through all decisions by its index.
+    return sa.func.coalesce(decisions.c.undoes, "") == ""
 
 
 def refresh(connection: Connection, dataset: str, item_ids: Iterable[str]) -> dict[str, str]:
@@ -41,12 +50,13 @@ def refresh(connection: Connection, dataset: str, item_ids: Iterable[str]) -> di
 def refresh_decided(connection: Connection, dataset: str) -> dict[str, str]:
     """`refresh` of every item that was ever decided."""
     query = sa.select(decisions.c.item_id, decisions.c.sample_id)
-    rows = connection.execute(query.where(decisions.c.dataset == dataset, decisions.c.undoes.is_(None)).distinct())
+    rows = connection.execute(query.where(decisions.c.dataset == dataset, _is_no_undo()).distinct())
     return refresh(connection, dataset, {value for row in rows for value in row})
 
 
 def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy) -> dict[str, str]:
-    query = sa.select(items.c.item_id, items.c.kind, items.c.members, items.c.given_label, items.c.queue)
+    columns = ("item_id", "kind", "members", "given_label", *_STANDING)
+    query = sa.select(*(items.c[name] for name in columns))
     rows = connection.execute(query.where(items.c.dataset == dataset, items.c.item_id.in_(ids))).all()
     given = _given(connection, dataset, ids)
     samples = {d.sample_id for views in given.values() for view in views for d in view.decisions}
@@ -54,31 +64,26 @@ def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy
     cases = {json.loads(row.members)[0]: row.given_label for row in rows if row.kind != "sample" and row.queue != GONE}
     labels = {lead: label for lead, label in cases.items() if label} | _labels(connection, dataset, samples)
     connection.execute(sa.delete(opinions).where(opinions.c.dataset == dataset, opinions.c.item_id.in_(ids)))
-    standing, current = [], []
-    for item_id, _, _, _, queue in rows:
-        valid = [opinion for opinion in given.get(item_id, []) if not is_stale(opinion, labels)]
+    states: dict[str, str] = {}
+    changed, current = [], []
+    for row in rows:
+        valid = [opinion for opinion in given.get(row.item_id, []) if not is_stale(opinion, labels)]
         sources = {decision.item_id for opinion in valid for decision in opinion.decisions}
         needed = max((rules.needed(source) for source in sources), default=1)
         views = opinions_of(valid, needed)
-        state = item_state(views, needed)
+        state = states[row.item_id] = item_state(views, needed)
         holding = agreed(views) if state == "done" else None
-        standing.append(
-            {
-                "of": item_id,
-                "state": state,
-                "queue": GONE if queue == GONE else state,
-                "verdict": holding.verdict if holding else "",
-                "opinions": sum(view.verdict != "unsure" for view in views),
-            }
-        )
-        current += [_row(dataset, item_id, view, view is holding) for view in views]
+        counted = sum(view.verdict != "unsure" for view in views)
+        standing = (GONE if row.queue == GONE else state, state, holding.verdict if holding else "", counted)
+        if standing != tuple(getattr(row, name) for name in _STANDING):
+            changed.append({"of": row.item_id, **dict(zip(_STANDING, standing, strict=True))})
+        current += [_row(dataset, row.item_id, view, view is holding) for view in views]
     if current:
         connection.execute(sa.insert(opinions), current)
-    if standing:
+    if changed:
         update = sa.update(items).where(items.c.dataset == dataset, items.c.item_id == sa.bindparam("of"))
-        changed: dict[str, Any] = {name: sa.bindparam(name) for name in ("state", "queue", "verdict", "opinions")}
-        connection.execute(update.values(changed), standing)
-    return {row["of"]: row["state"] for row in standing}
+        connection.execute(update.values({name: sa.bindparam(name) for name in _STANDING}), changed)
+    return states
 
 
 def _row(dataset: str, item_id: str, opinion: Opinion, holds: bool) -> dict[str, Any]:
@@ -109,15 +114,15 @@ def _given(connection: Connection, dataset: str, ids: list[str]) -> dict[str, li
 
     Those on a sample include what was said of it as a member of a case.
     """
-    query = (
-        sa.select(decisions)
-        .where(decisions.c.dataset == dataset, decisions.c.item_id.in_(ids) | decisions.c.sample_id.in_(ids))
-        .where(not_undone())
-        .order_by(decisions.c.decision_id)
-    )
+    # One query for each index, and the order made here: asked for in one, or in order, the whole table is read.
+    query = sa.select(*(decisions.c[name] for name in _READ)).where(decisions.c.dataset == dataset, not_undone())
+    as_member = decisions.c.sample_id.in_(ids) & (decisions.c.sample_id != decisions.c.item_id)
+    found: dict[int, Any] = {}
+    for condition in (decisions.c.item_id.in_(ids), as_member):
+        found |= {row["decision_id"]: row for row in connection.execute(query.where(condition)).mappings()}
     wanted = set(ids)
     parts: dict[str, list[tuple[Any, Decision]]] = {}
-    for row in connection.execute(query).mappings():
+    for _, row in sorted(found.items()):
         decision = decision_of(row)
         targets = {decision.item_id, *([decision.sample_id] if decision.about_sample else [])}
         for item_id in targets & wanted:
@@ -134,8 +139,7 @@ def _opinions(rows: list[tuple[Any, Decision]]) -> Iterator[Opinion]:
 
 def decision_of(row: Any) -> Decision:
     """A row of the table as a Decision."""
-    names = ("item_id", "sample_id", "verdict", "reason", "annotation_id", "given_label", "suggestion")
-    return Decision(**{name: row[name] for name in names}, labels=tuple(json.loads(row["labels"])))
+    return Decision(**{name: row[name] for name in _SAID}, labels=tuple(json.loads(row["labels"])))
 
 
 def _labels(connection: Connection, dataset: str, sample_ids: set[str]) -> dict[str, str]:
