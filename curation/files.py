@@ -183,6 +183,13 @@ def check_workspace(folder: Path) -> None:
         raise WorkspaceError(f"The workspace {folder} is not a folder. {ANOTHER_WORKSPACE}")
 
 
+def open_for_arrow(path: Path) -> Any:
+    """A file opened for pyarrow, which itself opens only names that are UTF-8; use it in a `with` statement."""
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path))
+
+
 def write_json(path: Path, value: Any, name: str = "file") -> None:
     """Write `value` as indented UTF-8 JSON with a final newline, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

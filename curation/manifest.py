@@ -22,6 +22,7 @@ import pandas as pd
 
 import curation
 from curation.errors import WorkspaceError
+from curation.files import open_for_arrow
 from curation.manifest_files import (
     FORMAT,
     MAIN,
@@ -87,7 +88,7 @@ def read(folder: Path, version: str) -> pd.DataFrame:
     header = read_header(folder, version)
     file = folder / f"{version}.parquet"
     try:
-        with pq.ParquetFile(file) as source:
+        with open_for_arrow(file) as stream, pq.ParquetFile(stream) as source:
             rows = source.read(columns=list(COLUMNS)).to_pandas()
     except (OSError, pa.ArrowException, KeyError) as error:
         raise WorkspaceError(f"{file} is damaged ({str(error)[:200]}); restore it from a backup or git.") from error

@@ -14,6 +14,7 @@ import pandas as pd
 
 from curation.cases import members_of_cases
 from curation.errors import WorkspaceError
+from curation.files import open_for_arrow
 from curation.runs import Run
 
 # Everything in issues.parquet but the evidence, which is most of its bytes.
@@ -95,7 +96,7 @@ class RunIndex:
     def _group_ends(self) -> np.ndarray:
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self.run.folder / "issues.parquet") as file:
+        with open_for_arrow(self.run.folder / "issues.parquet") as stream, pq.ParquetFile(stream) as file:
             return np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)])
 
 
@@ -115,7 +116,8 @@ def _open(folder: Path, finished: str) -> RunIndex:
 
 def _light_issues(run: Run) -> pd.DataFrame:
     try:
-        return pd.read_parquet(run.folder / "issues.parquet", columns=LIGHT_COLUMNS)
+        with open_for_arrow(run.folder / "issues.parquet") as stream:
+            return pd.read_parquet(stream, columns=LIGHT_COLUMNS)
     except (OSError, ValueError) as error:
         raise WorkspaceError(
             f"{run.folder / 'issues.parquet'} cannot be read: {str(error).splitlines()[0]}. Remove the folder and "
@@ -140,5 +142,5 @@ def _read_group(folder: Path, finished: str, number: int) -> Any:
     """The evidence in one row group; `finished` tells a run from another that took its place."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(folder / "issues.parquet") as source:
+    with open_for_arrow(folder / "issues.parquet") as stream, pq.ParquetFile(stream) as source:
         return source.read_row_group(number, columns=["evidence"]).column("evidence").combine_chunks()

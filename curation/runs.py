@@ -30,6 +30,7 @@ from curation.files import (
     ANOTHER_WORKSPACE,
     check_workspace,
     failpoint,
+    open_for_arrow,
     sync_folder,
     workspace_errors,
     write_atomic,
@@ -252,7 +253,8 @@ class Run:
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / f"{name}.parquet"
         try:
-            table = pd.read_parquet(path)
+            with open_for_arrow(path) as stream:
+                table = pd.read_parquet(stream)
         except (OSError, ValueError) as error:  # pyarrow's errors are children of both
             raise WorkspaceError(damaged(path, str(error).split("\n")[0])) from error
         check_columns(table, name, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -251,6 +254,24 @@ def test_hostile_names_come_through_everything_and_act_nowhere(
     with table.open(encoding="utf-8", newline="") as stream:
         assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for row in csv.reader(stream) for cell in row)
     assert sorted(os.listdir(tmp_path)) == ["issues.csv", "page.html", "set", "ws"]
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a\nb", b"\x1b[31m", b"-x", b"'\"$(x) [b]*?"])
+def test_a_workspace_and_a_source_may_have_any_name(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], name: bytes
+) -> None:
+    source = make_set(tmp_path / os.fsdecode(name), count=6)
+    pq.write_table(pa.table({"image": ["a/0.png", "b/0.png"], "label": ["x", "y"]}), tmp_path / "labels.parquet")
+    (tmp_path / "labels.parquet").rename(source / "labels.parquet")
+    place = ["--workspace", str(tmp_path / f"ws{os.fsdecode(name)}")]
+    flags = ["--mode", "compact", "--epochs", "1", "--size", "16", "--device", "cpu", "--folds", "2"]
+    commands = [["issues"], ["report"], ["doctor", "--json"], ["score", str(source / "labels.parquet"), "--name", "x"]]
+    for arguments in (["score", str(source), *flags], ["score", str(source), *flags, "--json"], *commands):
+        assert cli.main([*arguments, *place]) == 0, (arguments, capsysbinary.readouterr().err)
+        captured = capsysbinary.readouterr()
+        assert b"\x1b" not in captured.out + captured.err
+        if "--json" in arguments:
+            json.loads(captured.out)
 
 
 # --- a machine that runs out of something

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from curation.errors import LabelParseError, SettingsError, SourceError
+from curation.files import open_for_arrow
 from curation.importers.assemble import shown
 from curation.progress import SILENT, Progress
 
@@ -205,7 +206,7 @@ def _read_parquet(file: Path) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file) as source:
+        with open_for_arrow(file) as stream, pq.ParquetFile(stream) as source:
             names = source.schema_arrow.names
             if len(set(names)) < len(names):
                 raise LabelParseError(f"{file.name}: two columns have the same name: {', '.join(map(shown, names))}.")
@@ -213,7 +214,7 @@ def _read_parquet(file: Path) -> Table:
             flat = [field.name for field in source.schema_arrow if not pa.types.is_nested(field.type)]
             _refuse_bomb(file, source.metadata, set(flat))
         # Text that is stored once and referred to stays so: a few bytes can stand for any number of long cells.
-        with pq.ParquetFile(file, read_dictionary=flat) as source:
+        with open_for_arrow(file) as stream, pq.ParquetFile(stream, read_dictionary=flat) as source:
             table = source.read(columns=flat)
         columns: dict[str, Sequence[str]] = {}
         for name in flat:
