@@ -106,14 +106,21 @@ def accuracy_in_words(found: Mapping[str, Any]) -> str:
     """One or two sentences on what `accuracy` measured; "" if it measured nothing."""
     if found.get("accuracy") is None:
         return ""
-    words = f"On pictures that it never saw, the model's first choice is the given label in {found['accuracy']:.1%}."
+    words = (
+        f"On pictures that it never saw, the model's first choice is the given label in {_percent(found['accuracy'])}."
+    )
     if found.get("optimism") is None:
         return words
     return (
-        f"{words} Folds that tore groups and duplicates apart would have shown {found['ungrouped_accuracy']:.1%} "
-        f"({100 * found['optimism']:+.1f} points; on the {found['in_groups']:,} pictures concerned "
-        f"{found['ungrouped_accuracy_in_groups']:.1%} instead of {found['accuracy_in_groups']:.1%})."
+        f"{words} Folds that tore groups and duplicates apart would have shown "
+        f"{_percent(found['ungrouped_accuracy'])} ({100 * found['optimism']:+.1f} points; on the "
+        f"{found['in_groups']:,} pictures concerned {_percent(found['ungrouped_accuracy_in_groups'])} instead of "
+        f"{_percent(found['accuracy_in_groups'])})."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def confused_pairs(flagged: pd.DataFrame) -> tuple[list[list[Any]], list[list[str]]]:

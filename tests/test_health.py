@@ -48,8 +48,8 @@ def test_accuracy_compares_folds_with_and_without_groups() -> None:
         "ungrouped_accuracy_in_groups": 0.6667,
         "optimism": 0.2,
     }
-    assert "60.0%" in accuracy_in_words(found)
-    assert "+20.0 points; on the 3 pictures concerned 66.7% instead of 33.3%" in accuracy_in_words(found)
+    assert "60.0 %" in accuracy_in_words(found)
+    assert "+20.0 points; on the 3 pictures concerned 66.7 % instead of 33.3 %" in accuracy_in_words(found)
 
 
 def test_without_groups_only_the_accuracy_is_told() -> None:
@@ -57,6 +57,6 @@ def test_without_groups_only_the_accuracy_is_told() -> None:
     assert found["optimism"] is found["accuracy_in_groups"] is found["ungrouped_accuracy"] is None
     assert (
         accuracy_in_words(found)
-        == "On pictures that it never saw, the model's first choice is the given label in 50.0%."
+        == "On pictures that it never saw, the model's first choice is the given label in 50.0 %."
     )
     assert accuracy_in_words({}) == ""

@@ -108,13 +108,15 @@ def _health(info: dict[str, Any], console: Console) -> None:
         return
     cleanlab = health.get("cleanlab_estimated_wrong")
     least, most = health.get("estimated_wrong_range") or (None, None)
-    also = "" if least is None else f", likely between {least:,} and {most:,}"
-    also += "" if cleanlab is None else f" (cleanlab's count: {cleanlab:,})"
+    also = [] if least is None else [f"likely between {least:,} and {most:,}"]
+    also += [] if cleanlab is None else [f"cleanlab's count: {cleanlab:,}"]
     console.print()
     share = Text(percent(health["label_health"]), style="bold green")
     console.print(Text("Label health ", style="bold"), share, sep="", end="")
     wrong, labels = round(health["estimated_wrong"]), health["labels"]
-    console.print(f": about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong{also}")
+    console.print(f": about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong")
+    if also:
+        _indented(console, "; ".join(also), "dim")
     words = accuracy_in_words(info.get("accuracy") or {})
     if words:
         _indented(console, words, "dim")
