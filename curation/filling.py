@@ -76,6 +76,7 @@ def fill(
     check_name("The name of the data set", dataset, LONGEST_DATASET)
     assert set(COLUMNS) <= set(items.columns), sorted(set(COLUMNS) - set(items.columns))
     assert items["item_id"].is_unique
+    assert np.isfinite(items[list(NUMBERS)].to_numpy(dtype=np.float64)).all(), "a priority or score that has no place"
 
     contents = _fingerprint(items)
     before = read(engine, lambda connection: policy_of(connection, dataset))
@@ -234,6 +235,7 @@ def set_priorities(engine: Engine, dataset: str, priorities: Mapping[str, float]
 
     Some thousands at a time, so that reviewers go on meanwhile: killed half-way, some have the old place.
     """
+    assert np.isfinite(list(priorities.values())).all(), "a priority that has no place"
     update = sa.update(items).where(items.c.dataset == dataset, items.c.item_id == sa.bindparam("of"))
     update = update.values(priority=sa.bindparam("to"))
     values = [{"of": item_id, "to": float(priority)} for item_id, priority in sorted(priorities.items())]

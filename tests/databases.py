@@ -16,6 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+# Ends the server when it is told to, and also when the tests were killed: then there is nothing left to read.
+_WATCH = '"$@" & server=$!; read -r how; kill -s "${how:-QUIT}" $server; wait $server'
 REQUIRED = bool(os.environ.get("CURATE_REQUIRE_POSTGRES"))  # set where skipping would hide something: .ci/run
 
 
@@ -35,7 +37,7 @@ class Server:
     programs: Path
     folder: Path
     user: str
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
@@ -51,7 +53,12 @@ class Server:
         ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(self.programs / "postgres"), *options], stdout=log, stderr=log, **self.identity
+                ["sh", "-c", _WATCH, "sh", str(self.programs / "postgres"), *options],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                **self.identity,
             )
         for _ in range(600):
             try:
@@ -66,8 +73,7 @@ class Server:
     def stop(self, immediately: bool = False) -> None:
         """Stop the server: clients are cut off; `immediately` is what a power cut is to it."""
         if self.process is not None:
-            self.process.send_signal(3 if immediately else 2)  # SIGQUIT, SIGINT: see PostgreSQL's pg_ctl
-            self.process.wait(60)
+            self.process.communicate("QUIT\n" if immediately else "INT\n", 60)  # what PostgreSQL's pg_ctl sends
             self.process = None
 
     @property
