@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.store import Item
 from curation.run_index import RunIndex
+from curation.store import Item
 
 SMALLEST, MOST_GROUPS = 2, 40
 MOST_ALIKE = 48  # members of a look-alike group: what fits a screen
