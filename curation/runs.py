@@ -105,9 +105,10 @@ def open_partial(workspace: Path, run_id: str) -> Partial:
 
     Raises
     ------
-    WorkspaceError : another process scores this run, or the workspace cannot be written.
+    WorkspaceError : another process scores this run, the workspace cannot be written, or something else has its name.
     """
     folder = runs_folder(workspace) / f"{run_id}.partial"
+    _refuse_obstacle(runs_folder(workspace) / run_id)
     with workspace_errors(folder):
         resumed = (folder / "checkpoints").is_dir()
         lock = _lock(folder)
@@ -168,12 +169,11 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
         failpoint("run.before_publish")
         # Only now: until everything is on disk, finished folds may be needed again.
         shutil.rmtree(partial.checkpoints, ignore_errors=True)
-        if not os.path.lexists(final):
-            os.rename(partial.folder, final)
-        elif _has_facts(final):
+        _refuse_obstacle(final)
+        if _has_facts(final):
             shutil.rmtree(partial.folder)  # equal keys, equal results: the first one stays
         else:
-            raise WorkspaceError(f"{final} is in the way of a new run and is no run. Move it away and run again.")
+            os.rename(partial.folder, final)
         failpoint("run.after_publish")
         # The lock has moved along with its folder, so that nobody could begin in between.
         (final / "lock").unlink(missing_ok=True)
@@ -181,6 +181,12 @@ def finish(partial: Partial, run: Mapping[str, Any]) -> Path:
     partial.release()
     mark_latest(partial.workspace, partial.run_id)
     return final
+
+
+def _refuse_obstacle(final: Path) -> None:
+    """Say that a run cannot get its name, before anything is computed for it."""
+    if os.path.lexists(final) and not _has_facts(final):
+        raise WorkspaceError(f"{final} is in the way of a new run and is no run. Move it away and run again.")
 
 
 def mark_latest(workspace: Path, run_id: str) -> None:

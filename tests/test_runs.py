@@ -269,6 +269,13 @@ def test_an_unfinished_run_is_no_run_and_its_folds_are_found_again(tmp_path: Pat
     assert runs.list_partial(tmp_path) == []
 
 
+def test_a_run_whose_facts_were_lost_is_in_the_way_and_said_so_before_anything_is_computed(tmp_path: Path) -> None:
+    (write_run(tmp_path) / "run.json").unlink()
+    with pytest.raises(WorkspaceError, match=r"set-0123456789 is in the way .* Move it away"):
+        runs.open_partial(tmp_path, "set-0123456789")
+    assert runs.list_partial(tmp_path) == []
+
+
 def end_with(error: Exception, workspace: Path, checkpoint: str) -> None:
     with runs.open_partial(workspace, "a-1") as partial:
         (partial.checkpoints / checkpoint).write_bytes(b"saved")
