@@ -30,6 +30,7 @@ SETS = {
     "flowers17+bccd": ("flowers17/images", "bccd/JPEGImages", "probe"),
     "flowers17+raccoon": ("flowers17/images", "raccoon/images", "probe"),
     "trashnet+bccd": ("trashnet", "bccd/JPEGImages", "probe"),
+    "trashnet+flowers17": ("trashnet", "flowers17/images", "probe"),
     "digits": ("", "", "compact"),
     "trashnet+bccd, compact": ("trashnet", "bccd/JPEGImages", "compact"),
     "cifar10n+raccoon": ("cifar10n", "raccoon/images", "compact"),
