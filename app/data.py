@@ -13,13 +13,15 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
-from curation import consensus, history, learning, manifest, overview, review, store
-from curation import groups as grouping
-from curation.conflict_items import with_conflicts
-from curation.desk import Album, lay_out
+from curation import manifest, review, store
 from curation.errors import CurationError
-from curation.manifest_files import head
-from curation.relearning import EVERY, relearn
+from curation.manifest import history
+from curation.manifest.version_files import head
+from curation.review import consensus, learning, overview
+from curation.review import groups as grouping
+from curation.review.conflict_items import with_conflicts
+from curation.review.desk import Album, lay_out
+from curation.review.relearning import EVERY, relearn
 from curation.runs import Run, read_run
 
 BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here
@@ -136,7 +138,7 @@ def verdicts(project: Project) -> pd.DataFrame:
 
 
 def expected_left(project: Project) -> dict[str, float]:
-    """Expected changes among open items; see curation.overview."""
+    """Expected changes among open items; see curation.review.overview."""
     known = _features(project, project.room, project.run.run_id, project.version)
     given = verdicts(project)
     flagged = dict(zip(project.head["item_id"], project.head["issues"] != "", strict=True))

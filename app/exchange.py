@@ -11,13 +11,13 @@ import streamlit as st
 
 from app import data, state
 from app.data import Project
-from curation.actions import Context
-from curation.cards import Card
 from curation.decisions import Action, check_action
-from curation.desk import Message, Outcome, lay_group, lay_out, lay_tile, read_message, record_all
 from curation.errors import CurationError, SettingsError
 from curation.explain import visible
-from curation.groups import Group
+from curation.review.actions import Context
+from curation.review.cards import Card
+from curation.review.desk import Message, Outcome, lay_group, lay_out, lay_tile, read_message, record_all
+from curation.review.groups import Group
 from curation.store import Filters, Item, claim, read_item, record, release, undo
 
 COMPONENTS = Path(__file__).parent / "components"

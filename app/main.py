@@ -13,8 +13,8 @@ from pathlib import Path
 import streamlit as st
 
 from app import data, exchange, parts, state
-from curation.desk import identity_of
 from curation.errors import CurationError
+from curation.review.desk import identity_of
 
 VIEWS = {"review": "Review", "grid": "Grid", "duplicates": "Duplicates", "overview": "Overview", "versions": "Versions"}
 DESKS = ("review", "grid", "duplicates")  # pages that hold items

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from curation.cards import Card
-from curation.desk import Message, Outcome
+from curation.review.cards import Card
+from curation.review.desk import Message, Outcome
 
 KEPT_CARDS = 400
 KEPT_ANSWERS = 100

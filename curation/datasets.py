@@ -7,7 +7,7 @@ from pathlib import Path
 
 from curation.errors import NotFoundError
 from curation.manifest import manifest_folder
-from curation.manifest_files import read_header, versions
+from curation.manifest.version_files import read_header, versions
 from curation.runs import read_run
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import curation
-from curation import plan, run_key, runs
+from curation import run_key, runs
 from curation.errors import CurationError, WorkspaceError
 from curation.files import check_workspace, is_abandoned
-from curation.manifest_files import headers
-from curation.manifest_files import unfinished as unfinished_parts
+from curation.manifest.version_files import headers
+from curation.manifest.version_files import unfinished as unfinished_parts
+from curation.training import plan
 from curation.wording import counted
 
 PACKAGES = (*run_key.RESULT_PACKAGES, "pyarrow", "h5py", "safetensors", "click", "rich")
@@ -64,7 +65,7 @@ def _machine(problems: list[str]) -> dict[str, Any]:
     try:
         import torch
 
-        from curation.train import has_fast_bf16
+        from curation.training.train import has_fast_bf16
 
         facts["fast_bf16"] = has_fast_bf16(torch.device("cpu"))
     except (ImportError, OSError) as error:
@@ -119,7 +120,7 @@ def _gpu(problems: list[str]) -> dict[str, Any]:
         reason = str(said[0].message).split("\n")[0] if said else "it does not answer"
         problems.append(f"There is an NVIDIA driver, but torch cannot use the GPU: {reason}")
         return {**none, "why": reason}
-    from curation.train import has_fast_bf16
+    from curation.training.train import has_fast_bf16
 
     devices = []
     for number in range(torch.cuda.device_count()):

@@ -6,7 +6,7 @@ that leaves `decoding.CANONICAL_SHORT_PX` on the short side. So lossless copies 
 that was reduced and the other is none. Where a JPEG was reduced, `curation.duplicates` calls a pair exact only after
 both were decoded in full.
 
-What one task does is in `curation.chunks`, who does it in `curation.decode_workers`.
+What one task does is in `curation.decoding.chunks`, who does it in `curation.decoding.workers`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation import pixel_cache, sources
-from curation.chunks import RACY_SECONDS, Chunk, Task, decoder_tag, make_state_key
 from curation.cores import usable_cores
-from curation.decode_workers import decode_chunks
-from curation.decoding import read_header, suffix_fits
+from curation.decoding import pixel_cache, read_header, sources, suffix_fits
+from curation.decoding.chunks import RACY_SECONDS, Chunk, Task, decoder_tag, make_state_key
+from curation.decoding.pixel_cache import INDEX_RECORD, MEASUREMENTS, row_record
+from curation.decoding.workers import decode_chunks
 from curation.errors import SourceError, UnreadableError, WorkspaceError
-from curation.pixel_cache import INDEX_RECORD, MEASUREMENTS, row_record
 from curation.progress import SILENT, Progress
 from curation.records import Records
 

@@ -20,24 +20,24 @@ import numpy as np
 import pandas as pd
 
 from curation import runs
-from curation.appearance import describe
 from curation.detectors import find_issues
 from curation.detectors.contract import Inputs
 from curation.duplicates import Duplicates, find_duplicates
 from curation.errors import SettingsError
 from curation.files import check_workspace
-from curation.folds import CrossValidation, assign_folds, combine_groups, ungroup_folds
-from curation.health import accuracy, health
 from curation.importers import ImportOptions, load
 from curation.manifest import manifest_folder
-from curation.neighbours import nearest
+from curation.manifest.reimport import Ensured, ensure_version
 from curation.pixels import Pixels, decode, peek_size
-from curation.plan import Plan, choose_plan
 from curation.progress import SILENT, Progress
 from curation.records import Records
-from curation.reimport import Ensured, ensure_version
 from curation.run_key import code_version, make_run_id, package_versions, run_key
-from curation.statistics import statistics_from_probs
+from curation.scoring.health import accuracy, health
+from curation.scoring.neighbours import nearest
+from curation.scoring.statistics import statistics_from_probs
+from curation.training.appearance import describe
+from curation.training.folds import CrossValidation, assign_folds, combine_groups, ungroup_folds
+from curation.training.plan import Plan, choose_plan
 from curation.wording import counted
 
 NEIGHBOURS = 10
@@ -49,7 +49,7 @@ NAMED_REJECTED = 1000
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What a user can choose; None and "auto" leave the choice to curation.plan, which says what it chose and why."""
+    """What a user can choose; None and "auto" leave the choice to curation.training.plan, which says what it chose."""
 
     mode: str = "auto"
     model: str | None = None
@@ -179,7 +179,7 @@ def _check_network(plan: Plan, workspace: Path) -> None:
     """Refuse a network that cannot be had before anything is decoded. One that made a run is known to work: a run that
     is there already is given back without loading torchvision."""
     if plan.mode != "compact" and not runs.was_made_with(workspace, plan.as_settings()):
-        from curation.model import check_network
+        from curation.training.model import check_network
 
         check_network(plan)
 
@@ -205,7 +205,7 @@ def _find_evidence(
     if reason:
         return inputs, [f"No model was trained: {reason}."]
     fold = assign_folds(inputs.labels, groups, n_folds, settings.seed)
-    from curation.crossval import out_of_fold  # torch, not needed when the run is there already
+    from curation.training.crossval import out_of_fold  # torch, not needed when the run is there already
 
     with clock.stage("train"):
         images = pixels.gather(readable)

@@ -10,13 +10,13 @@ from sqlalchemy import Engine
 
 from curation.datasets import Dataset
 from curation.errors import CurationError, NotFoundError
-from curation.history import branches, last_import, open_conflicts
 from curation.importers import ImportOptions, load
-from curation.manifest_files import MAIN, pointers, read_header
+from curation.manifest.history import branches, last_import, open_conflicts
+from curation.manifest.publish import Proposal, propose
+from curation.manifest.reimport import source_rows
+from curation.manifest.version_files import MAIN, pointers, read_header
 from curation.pixels import content_hashes
 from curation.progress import SILENT, Progress
-from curation.publish import Proposal, propose
-from curation.reimport import source_rows
 from curation.runs import Run, list_runs
 
 

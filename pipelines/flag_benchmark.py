@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from curation.label_quality import cleanlab_flags, judge_labels
-from curation.statistics import Statistics, statistics_from_probs
+from curation.scoring.label_quality import cleanlab_flags, judge_labels
+from curation.scoring.statistics import Statistics, statistics_from_probs
 
 
 def make_statistics(samples: int, classes: int, block: int = 4096) -> tuple[Statistics, np.ndarray]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.label_quality import judge_labels
-from curation.statistics import statistics_from_probs
+from curation.scoring.label_quality import judge_labels
+from curation.scoring.statistics import statistics_from_probs
 
 
 def average_precision(score: np.ndarray, is_wrong: np.ndarray) -> float:

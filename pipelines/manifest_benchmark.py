@@ -24,14 +24,14 @@ import pandas as pd
 
 from curation import store
 from curation.decisions import Action, Decision
-from curation.history import blame, compare
 from curation.importers import ImportOptions, load
 from curation.manifest import read, write_first
-from curation.publish import propose, publish
+from curation.manifest.history import blame, compare
+from curation.manifest.publish import propose, publish
+from curation.manifest.reimport import ensure_version
+from curation.manifest.revert import revert_version
+from curation.manifest.verify import verify
 from curation.records import empty_annotations, empty_samples, make_annotation_id, make_sample_id
-from curation.reimport import ensure_version
-from curation.revert import revert_version
-from curation.verify import verify
 
 CLASSES = 100
 Result = TypeVar("Result")

@@ -25,12 +25,12 @@ from cleanlab.rank import get_label_quality_scores
 from curation.detectors import DETECTORS, find_issues
 from curation.detectors.contract import Inputs
 from curation.importers import ImportOptions
-from curation.learning import Features, features, fit
 from curation.records import empty_samples
 from curation.review import build_items
+from curation.review.learning import Features, features, fit
 from curation.runs import Run, finish, open_partial, read_run
 from curation.score import ScoreSettings, score
-from curation.statistics import statistics_from_probs
+from curation.scoring.statistics import statistics_from_probs
 
 SETS = {
     "flowers17": ("flowers17", "planted.csv", "given_label"),

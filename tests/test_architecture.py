@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchvision", "cleanlab", "fiftyone", "matplotlib", "scipy", "sklearn", "streamlit", "ray", "h5py"}
 # The training code itself is torch; nothing imports these at module level but each other.
-TORCH_MODULES = {"curation.model", "curation.train", "curation.inference", "curation.probe", "curation.crossval"}
-TRAINING = ("curation.model", "curation.train", "curation.crossval", "curation.folds")
+TORCH_MODULES = {f"curation.training.{name}" for name in ("model", "train", "inference", "probe", "crossval")}
+TRAINING = tuple(f"curation.training.{name}" for name in ("model", "train", "crossval", "folds"))
 
 
 def module_name(path: Path) -> str:

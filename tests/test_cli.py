@@ -344,7 +344,7 @@ def test_the_report_lies_in_the_run_or_where_it_was_asked_for(
 def test_doctor_finds_a_healthy_workspace_healthy(
     workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curation.plan.weights_reachable", lambda model: (False, "no network in tests"))
+    monkeypatch.setattr("curation.training.plan.weights_reachable", lambda model: (False, "no network in tests"))
     assert cli.main(["doctor", "--json", "--workspace", str(workspace)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["problems"] == []
@@ -358,7 +358,7 @@ def test_doctor_finds_a_healthy_workspace_healthy(
 def test_doctor_names_what_is_damaged_unfinished_or_left_over(
     workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curation.plan.weights_reachable", lambda model: (False, "no network in tests"))
+    monkeypatch.setattr("curation.training.plan.weights_reachable", lambda model: (False, "no network in tests"))
     runs.open_partial(workspace, "killed-1").release()
     (workspace / ".curate" / ".run.json.abc.tmp").write_bytes(b"half")
     (runs.read_run(workspace).folder / "issues.parquet").write_bytes(b"PAR1")
@@ -372,7 +372,7 @@ def test_doctor_names_what_is_damaged_unfinished_or_left_over(
 def test_doctor_works_where_there_is_no_workspace_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from curation import doctor
 
-    monkeypatch.setattr("curation.plan.weights_reachable", lambda model: (True, "in the cache"))
+    monkeypatch.setattr("curation.training.plan.weights_reachable", lambda model: (True, "in the cache"))
     found = doctor.inspect(tmp_path / "a" / "b")
     assert found["problems"] == []
     assert {choice["mode"] for choice in found["auto"].values()} & {"probe", "finetune"}

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from curation import demo, files, runs
+from curation.decoding.sources import open_picture
 from curation.errors import UnreadableError, WorkspaceError
 from curation.records import make_sample_id
-from curation.sources import open_picture
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from curation import runs, score
 from curation.errors import SettingsError, WeightsError
-from curation.model import check_network, load_backbone
-from curation.plan import Plan
 from curation.score import ScoreSettings
+from curation.training.model import check_network, load_backbone
+from curation.training.plan import Plan
 from tests.importers.pictures import make_pictures
 
 PLAN = Plan("finetune", "resnet18", "none", "", "cpu", 32, 1, 8, True)

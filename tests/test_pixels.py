@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from curation import chunks, containers, decoding, pixel_cache, pixels
+from curation import decoding, pixels
+from curation.decoding import chunks, containers, pixel_cache
 from curation.errors import SourceError, WorkspaceError
 from curation.files import set_failpoints
 from curation.pixels import Pixels, decode, peek_size
@@ -213,7 +214,8 @@ def test_a_killed_run_leaves_a_cache_that_the_next_one_completes(
     code = f"""
 import sys; sys.path.insert(0, {os.fspath(Path(__file__).parents[1])!r})
 from pathlib import Path
-from curation import decode_workers, files, pixels
+from curation.decoding import workers as decode_workers
+from curation import files, pixels
 from tests.test_pixels import records_of
 pixels.FLUSH_BYTES, pixels.RACY_SECONDS, decode_workers.CHUNK_PICTURES = 1, -1.0, 2
 files.set_failpoints("{point}:kill:{count}")
@@ -285,7 +287,8 @@ def test_two_processes_at_once_fill_one_cache(root: Path, tmp_path: Path) -> Non
     code = f"""
 import sys; sys.path.insert(0, {os.fspath(Path(__file__).parents[1])!r})
 from pathlib import Path
-from curation import decode_workers, pixels
+from curation.decoding import workers as decode_workers
+from curation import pixels
 from tests.test_pixels import records_of
 pixels.FLUSH_BYTES, decode_workers.CHUNK_PICTURES = 1, 1
 pixels.decode(records_of(Path({os.fspath(root)!r})), 16, Path({os.fspath(tmp_path / "cache")!r}), threads=2)

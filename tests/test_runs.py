@@ -89,9 +89,12 @@ def test_another_version_of_the_code_or_of_a_package_changes_the_key(monkeypatch
 
 def test_a_run_depends_on_the_code_that_makes_it_and_not_on_what_shows_it() -> None:
     reached = run_key.result_modules()
-    assert {"curation.score", "curation.importers.folder", "curation.detectors.outlier", "curation.train"} <= set(
-        reached
-    )
+    assert {
+        "curation.score",
+        "curation.importers.folder",
+        "curation.detectors.outlier",
+        "curation.training.train",
+    } <= set(reached)
     showing = ("curation.cli", "curation.commands", "curation.report", "curation.terminal", "curation.doctor")
     assert not [name for name in reached if name.startswith(showing)]
 

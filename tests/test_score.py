@@ -63,7 +63,7 @@ def test_a_run_has_a_label_error_row_for_every_sample_and_all_its_files(source, 
 
 def test_the_same_again_is_the_finished_run(source, tmp_path, monkeypatch):
     first = score(source, QUICK, tmp_path / "ws")
-    monkeypatch.setattr("curation.crossval.out_of_fold", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("curation.training.crossval.out_of_fold", lambda *_: pytest.fail("trained again"))
     assert score(source, QUICK, tmp_path / "ws").run_id == first.run_id
 
 

@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import Engine, event
 
 from curation import store
-from curation.database import BUSY_SECONDS, take_turns
 from curation.errors import WorkspaceError
 from curation.store import Filters, open_store
+from curation.store.database import BUSY_SECONDS, take_turns
 from tests import databases
 from tests.databases import Server, running_server
 from tests.reviewing import SET, action, queue_items

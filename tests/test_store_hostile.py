@@ -19,8 +19,8 @@ from sqlalchemy import Engine, event
 
 from curation import store
 from curation.errors import MissingPackageError, SettingsError, WorkspaceError
-from curation.schema import decode_text, encode_text, migrations
 from curation.store import Filters, open_store, store_path
+from curation.store.schema import decode_text, encode_text, migrations
 from tests.databases import Server
 from tests.reviewing import SET, action, queue_items
 

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 
 from curation import store
 from curation.decisions import Action
-from curation.schema import leases
 from curation.store import Filters
+from curation.store.schema import leases
 from tests.reviewing import action, queue_items
 
 ITEMS = ("s0", "s1", "s2", "s3")  # in the queue's order

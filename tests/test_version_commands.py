@@ -11,7 +11,7 @@ import pytest
 from curation import cli, store
 from curation.decisions import Action, Decision
 from curation.manifest import NewVersion, manifest_folder, read, write_version
-from curation.manifest_files import versions
+from curation.manifest.version_files import versions
 from tests.test_changes import make_rows
 from tests.test_history import relabel
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from curation import doctor, history, store
+from curation import doctor, store
 from curation.decisions import Action, Decision
 from curation.errors import WorkspaceError
 from curation.files import set_failpoints
-from curation.manifest import NewVersion, read, write_version
-from curation.manifest_files import read_header, unfinished, versions
-from curation.publish import publish
-from curation.verify import verify
+from curation.manifest import NewVersion, history, read, write_version
+from curation.manifest.publish import publish
+from curation.manifest.verify import verify
+from curation.manifest.version_files import read_header, unfinished, versions
 from tests.test_changes import make_rows, same
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +162,7 @@ def test_without_locks_nothing_of_another_publisher_is_overwritten(
     def refuse(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr("curation.manifest_files.fcntl.flock", refuse)
+    monkeypatch.setattr("curation.manifest.version_files.fcntl.flock", refuse)
     (folder / "v0002.parquet").write_bytes(b"what somebody else is writing")
     with pytest.raises(WorkspaceError, match="somebody writes at this moment"):
         again(folder)

@@ -31,7 +31,7 @@ def places(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curation.plan.weights_reachable", lambda model: (False, "no network in tests"))
+    monkeypatch.setattr("curation.training.plan.weights_reachable", lambda model: (False, "no network in tests"))
 
 
 @pytest.mark.parametrize("name", NO_FOLDERS, ids=lambda name: name[:8])

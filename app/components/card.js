@@ -97,7 +97,7 @@ class Desk extends Page {
     return this.cards.get(this.queue[this.at]);
   }
 
-  // name: one of curation.actions.ACTIONS; labels and sample_id: what goes with it
+  // name: one of curation.review.actions.ACTIONS; labels and sample_id: what goes with it
   decide(name, labels = [], sample_id = "", isNew = false) {
     const card = this.card;
     if (!card || !this.reviewer) return;

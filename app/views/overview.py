@@ -5,9 +5,9 @@ import pandas as pd
 import streamlit as st
 
 from app import data, parts, state
-from curation import overview
 from curation.errors import CurationError
 from curation.explain import title_of, visible
+from curation.review import overview
 
 CHART_PX = 280
 THUMB_PX = 64

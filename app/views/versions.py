@@ -5,9 +5,10 @@ from typing import Any
 import streamlit as st
 
 from app import data, parts, state
-from curation import history, manifest, publish, revert
-from curation.change_table import change_table, count_changes
+from curation import manifest
 from curation.errors import CurationError, NotFoundError
+from curation.manifest import history, publish, revert
+from curation.manifest.change_table import change_table, count_changes
 
 SHOWN = 200  # changes with a picture on one page
 THUMB_PX, ROW_PX = 64, 56

@@ -25,8 +25,8 @@ def command(sample: str, at: str, name: str | None, as_json: bool, workspace: Pa
     that was renamed or removed since.
     """
     from curation.datasets import find_dataset
-    from curation.history import blame, find_sample
-    from curation.manifest_files import resolve
+    from curation.manifest.history import blame, find_sample
+    from curation.manifest.version_files import resolve
     from curation.terminal import stdout_console
 
     folder = find_dataset(workspace, name).folder
@@ -42,9 +42,9 @@ def command(sample: str, at: str, name: str | None, as_json: bool, workspace: Pa
 def _print(sample_id: str, found: list[dict[str, Any]], console: Console) -> None:
     from rich.text import Text
 
-    from curation.change_table import change_table
     from curation.commands.version_text import when
     from curation.explain import visible
+    from curation.manifest.change_table import change_table
     from curation.terminal import shown
 
     path = found[-1]["path"] if found else ""

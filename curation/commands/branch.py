@@ -25,7 +25,7 @@ def command(
     """
     from curation.commands.pointers import print_pointers
     from curation.datasets import find_dataset
-    from curation.history import branches, start_branch
+    from curation.manifest.history import branches, start_branch
 
     folder = find_dataset(workspace, name).folder
     made = start_branch(folder, branch, version, author or account_name(), message) if branch else None

@@ -23,7 +23,7 @@ from curation.decisions import REASONS, Action, Decision
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from curation.deciding import Subject
+    from curation.review.deciding import Subject
 
 VERDICT, MANY = "Verdict (one of them)", "Instead of SAMPLE"
 DECIDE = "Decision"
@@ -71,8 +71,8 @@ def command(
     not at all; given twice, it counts once. Nothing changes in the data set before `curate publish`.
     """
     from curation.datasets import find_dataset
+    from curation.review.work_queue import open_subject
     from curation.store import open_store
-    from curation.work_queue import open_subject
 
     chosen = [(verdict, value) for verdict, value in verdicts.items() if value]
     _check_choice(sample, file, undo, len(chosen))
@@ -137,8 +137,8 @@ MEANS = {
 def _record_table(engine: Engine, subject: Subject, shared: Action, file: Path, new_label: bool, as_json: bool) -> None:
     from dataclasses import replace
 
-    from curation.deciding import read_decisions, table_action
     from curation.errors import SettingsError
+    from curation.review.deciding import read_decisions, table_action
     from curation.store import decisions, record
     from curation.terminal import stdout_console
 

@@ -40,8 +40,8 @@ def command(
     Nothing is ever removed from this list: an undo is another line.
     """
     from curation.datasets import find_dataset
-    from curation.history import find_sample
-    from curation.manifest_files import resolve
+    from curation.manifest.history import find_sample
+    from curation.manifest.version_files import resolve
     from curation.store import decisions, open_store
 
     dataset = find_dataset(workspace, name)
@@ -61,7 +61,7 @@ def _facts(row: dict[Any, Any]) -> dict[str, Any]:
 def _paths(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
     """Path by sample_id in the newest version; a picture that is no longer there has none."""
     from curation.manifest import read
-    from curation.manifest_files import resolve
+    from curation.manifest.version_files import resolve
 
     samples = read(folder, resolve(folder, "head"))[["sample_id", "path"]]
     samples = samples[samples["sample_id"].isin(rows["sample_id"])]

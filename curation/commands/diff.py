@@ -22,8 +22,8 @@ def command(old: str, new: str, top: int, name: str | None, as_json: bool, works
     """
     from curation.commands.version_text import print_changes
     from curation.datasets import find_dataset
-    from curation.history import compare
-    from curation.manifest_files import resolve
+    from curation.manifest.history import compare
+    from curation.manifest.version_files import resolve
     from curation.terminal import RichProgress, stdout_console
 
     folder = find_dataset(workspace, name).folder

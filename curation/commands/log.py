@@ -18,7 +18,7 @@ def command(branch: str, top: int | None, name: str | None, as_json: bool, works
     """List the versions of a data set, newest first."""
     from curation.commands.version_text import print_log
     from curation.datasets import find_dataset
-    from curation.history import log
+    from curation.manifest.history import log
     from curation.terminal import stdout_console
 
     headers = log(find_dataset(workspace, name).folder, branch)[:top]

@@ -33,7 +33,7 @@ def command(
     """
     from curation.commands.version_text import print_changes, print_conflicts
     from curation.datasets import find_dataset
-    from curation.merge import merge
+    from curation.manifest.merge import merge
     from curation.terminal import stdout_console
 
     done = merge(find_dataset(workspace, name).folder, branch, author or account_name(), message, into)

@@ -48,8 +48,8 @@ def command(
     """
     from curation.commands.version_text import print_changes
     from curation.datasets import find_dataset
-    from curation.manifest_files import resolve
-    from curation.publish import propose, publish
+    from curation.manifest.publish import propose, publish
+    from curation.manifest.version_files import resolve
     from curation.store import open_store
     from curation.terminal import stdout_console
 

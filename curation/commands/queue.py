@@ -11,7 +11,7 @@ import click
 from curation.commands.options import COMMON, Command, common, option, print_json, run_argument, store_option
 
 if TYPE_CHECKING:
-    from curation.cards import Card
+    from curation.review.cards import Card
     from curation.store import Item
 
 LISTED = 20
@@ -63,10 +63,10 @@ def command(
     """
     from curation import review
     from curation.manifest import manifest_folder
+    from curation.review.work_queue import refill
     from curation.runs import read_run
     from curation.store import Filters, find_items, open_store
     from curation.terminal import RichProgress
-    from curation.work_queue import refill
 
     run = read_run(workspace, run_id)
     dataset = str(run.info["dataset"])

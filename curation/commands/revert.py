@@ -45,8 +45,8 @@ def command(
     """
     from curation.commands.version_text import print_changes, print_conflicts
     from curation.datasets import find_dataset
-    from curation.manifest_files import resolve
-    from curation.revert import revert_reviewer, revert_sample, revert_version
+    from curation.manifest.revert import revert_reviewer, revert_sample, revert_version
+    from curation.manifest.version_files import resolve
     from curation.terminal import stdout_console
 
     if (target is None) == (reviewer is None):

@@ -21,8 +21,8 @@ def command(version: str, top: int, name: str | None, as_json: bool, workspace: 
     """
     from curation.commands.version_text import print_changes, print_header
     from curation.datasets import find_dataset
-    from curation.history import changes_of
-    from curation.manifest_files import read_header, resolve
+    from curation.manifest.history import changes_of
+    from curation.manifest.version_files import read_header, resolve
     from curation.terminal import stdout_console
 
     folder = find_dataset(workspace, name).folder

@@ -72,8 +72,8 @@ def _facts(found: Status) -> dict[str, Any]:
 def _print(found: Status, console: Console, workspace: Path, name: str | None) -> None:
     from rich.text import Text
 
-    from curation.change_table import count_changes
     from curation.commands.version_text import print_conflicts, print_header, typed
+    from curation.manifest.change_table import count_changes
     from curation.terminal import shown, shown_path
 
     console.print(Text(shown(found.dataset), style="bold"))

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from curation.detectors import DETECTORS
 from curation.explain import percent, read_evidence, title_of, visible
-from curation.health import accuracy_in_words
 from curation.runs import Run
+from curation.scoring.health import accuracy_in_words
 from curation.terminal import duration, shown, shown_path, table
 from curation.wording import counted
 

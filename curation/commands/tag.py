@@ -24,8 +24,8 @@ def command(
     """
     from curation.commands.pointers import print_pointers
     from curation.datasets import find_dataset
-    from curation.history import tag as give_tag
-    from curation.manifest_files import pointers
+    from curation.manifest.history import tag as give_tag
+    from curation.manifest.version_files import pointers
 
     folder = find_dataset(workspace, name).folder
     made = give_tag(folder, tag, version, author or account_name(), message) if tag else None

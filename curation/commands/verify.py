@@ -22,10 +22,10 @@ def command(pictures: bool, name: str | None, as_json: bool, workspace: Path) ->
     from curation.datasets import find_dataset
     from curation.explain import visible
     from curation.manifest import read
-    from curation.manifest_files import head, versions
+    from curation.manifest.verify import verify, verify_pictures
+    from curation.manifest.version_files import head, versions
     from curation.status import source_root
     from curation.terminal import RichProgress, stdout_console
-    from curation.verify import verify, verify_pictures
     from curation.wording import counted
 
     dataset = find_dataset(workspace, name)

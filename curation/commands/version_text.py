@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from curation.change_table import change_table, count_changes
 from curation.explain import visible
 from curation.manifest import count_words
+from curation.manifest.change_table import change_table, count_changes
 from curation.terminal import shown, shown_path, table
 
 LISTED = 30

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.statistics import Statistics
+from curation.scoring.statistics import Statistics
 
 DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
 
@@ -31,8 +31,8 @@ class Inputs:
     cluster : (N,) int64, duplicate cluster of each sample; a sample without duplicates has a cluster of its own
     pred_probs : (N, K) out-of-fold probabilities, possibly a memory map: read it in blocks, or use `statistics`
     embeddings : (N, D) float32
-    appearance : (N, D) float16, what pictures look like before anything is learnt from labels, see curation.appearance;
-        where the embeddings were trained on them
+    appearance : (N, D) float16, what pictures look like before anything is learnt from labels, where the
+        embeddings were trained on them; see curation.training.appearance
     neighbours : (N, k) int64 row numbers of the nearest neighbours, nearest first, -1 = none; never a duplicate
     neighbour_distances : (N, k) float32, cosine distance in [0, 2]
     blind_neighbours : the embeddings come from a model that never saw these labels (a frozen backbone), so that

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table
-from curation.isolation import FEWEST
+from curation.scoring.isolation import FEWEST
 
 # Beyond the limit and this many robust standard deviations from the median of the set ...
 UNUSUAL_Z = 3.0

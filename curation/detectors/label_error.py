@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table
-from curation.label_quality import LabelQuality, judge_labels
+from curation.scoring.label_quality import LabelQuality, judge_labels
 
 NAME = "label_error"
 LISTED_CLASSES = 3
@@ -20,8 +20,8 @@ BLOCK = 1 << 16
 def find(inputs: Inputs) -> pd.DataFrame:
     """One row per labelled sample, flagged or not, so that the ranking goes on past the flags.
 
-    Score: the fused probability that the given label is right (see curation.label_quality). The suggestion is the most
-    probable other class where the label is flagged or is not the model's first choice, "" elsewhere.
+    Score: the fused probability that the given label is right (see curation.scoring.label_quality). The suggestion is
+    the most probable other class where the label is flagged or is not the model's first choice, "" elsewhere.
     """
     assert inputs.statistics is not None
     voters = inputs.neighbours if inputs.blind_neighbours else None

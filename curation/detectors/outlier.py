@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table
-from curation.isolation import (
+from curation.scoring.isolation import (
     FEWEST,
     Isolation,
     isolation,
@@ -25,8 +25,8 @@ LIST_AT = 2.5
 def find(inputs: Inputs) -> pd.DataFrame:
     """One row per picture whose neighbourhood is unusually empty, by what a network sees or by plain appearance.
 
-    Raw measurement: distance to the k-th nearest picture that is no duplicate, see curation.isolation. Score: 1 at the
-    median, 0.5 at the threshold, towards 0 beyond.
+    Raw measurement: distance to the k-th nearest picture that is no duplicate, see curation.scoring.isolation. Score:
+    1 at the median, 0.5 at the threshold, towards 0 beyond.
     """
     assert inputs.embeddings is not None
     if len(inputs.labels) < FEWEST:

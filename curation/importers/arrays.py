@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.containers import array_shapes, is_picture_array
+from curation.decoding.containers import array_shapes, is_picture_array
 from curation.errors import SettingsError, SourceError
 from curation.importers.assemble import LABEL_LIMIT, SPLITS, Rows, assemble, canonical_split, shown
 from curation.importers.options import ImportOptions

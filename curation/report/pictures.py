@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from curation.decoding.sources import open_picture
 from curation.errors import UnreadableError
-from curation.pictures import fit
 from curation.progress import Progress
 from curation.report.markup import plain
-from curation.sources import open_picture
+from curation.review.pictures import fit
 
 SIDE_PX, SMALL_SIDE_PX = 160, 72
 JPEG_QUALITY = 78

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from curation.explain import MEANINGS, explain_case, explain_parts, percent, read_evidence, title_of
-from curation.health import accuracy_in_words
 from curation.report.markup import bdi, number, sentence, table, text
 from curation.report.pictures import SMALL_SIDE_PX, Pictures
 from curation.report.plots import probability_bar
+from curation.scoring.health import accuracy_in_words
 
 # How much is shown; the page says of how much. Some hundred pictures are what a person looks through.
 WORST_LABELS, NEIGHBOURS, CASES, MEMBERS, GRID, FILES = 48, 5, 30, 6, 24, 300

@@ -12,7 +12,7 @@ import pytest
 from curation import manifest, store
 from curation.cli import main
 from curation.commands import review as command
-from curation.manifest_files import read_lines
+from curation.manifest.version_files import read_lines
 from tests.app.tabs import MAIN, Tab, decision, undo
 from tests.app.workspaces import DATASET, make_workspace, sample_ids
 
@@ -129,7 +129,7 @@ def test_publishing_needs_a_name_and_a_message(tab: Tab, workspace: Path) -> Non
 
 
 def test_somebody_who_published_meanwhile_is_said(tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation import publish as publishing
+    from curation.manifest import publish as publishing
 
     tab.decide("pick", "fox", item=IDS[10])
     tab.open("versions")

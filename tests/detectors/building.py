@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Inputs
-from curation.neighbours import nearest
 from curation.records import empty_samples
-from curation.statistics import statistics_from_probs
+from curation.scoring.neighbours import nearest
+from curation.scoring.statistics import statistics_from_probs
 
 MEASURED = {
     "brightness": 0.5,

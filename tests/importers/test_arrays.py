@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
+from curation.decoding.sources import open_picture
 from curation.errors import SettingsError, SourceError
 from curation.importers import load
 from curation.importers.arrays import split_of
-from curation.sources import open_picture
 from tests.importers.pictures import labels_of, note_with, splits_of
 
 IMAGES = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curation.decoding.sources import open_picture
 from curation.errors import SettingsError, SourceError
 from curation.importers import load
 from curation.importers.torchvision_set import SPECS
-from curation.sources import open_picture
 from tests.importers.pictures import labels_of, make_pictures, splits_of
 
 

@@ -1,0 +1,306 @@
+"""Cards: everything that a person is shown about an item, gathered for the asked items only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.errors import NotFoundError
+from curation.explain import explain, explain_case, explain_parts, read_evidence
+from curation.records import make_annotation_id
+from curation.review.cases import Proposal, propose_keep
+from curation.review.run_index import RunIndex, open_index
+from curation.runs import Run
+
+SUGGESTIONS = 3
+LOOKED_AT = 60  # members of a case whose findings are read; a folder of 10,000 identical pictures is one case, too
+MEASUREMENTS = (
+    "brightness", "contrast", "entropy_bits", "sharpness", "saturation", "aspect_ratio", "file_bytes",
+)  # fmt: skip
+_MEMBER_COLUMNS = (
+    "sample_id", "path", "label", "split", "width_px", "height_px", "format", "file_bytes", "sharpness",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A picture nearby in embedding space: its label as it is now, and the cosine distance in [0, 2]."""
+
+    sample_id: str
+    label: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Member:
+    """One picture of an item: of a case each copy, of a sample itself.
+
+    label : as the data set has it now, "" = none; annotation_id : of that label
+    proposed_keep : whether this is the copy that is proposed to be kept (cases only)
+    """
+
+    sample_id: str
+    path: str
+    label: str
+    annotation_id: str
+    split: str
+    width_px: int
+    height_px: int
+    format: str
+    file_bytes: int = 0
+    sharpness: float = float("nan")
+    proposed_keep: bool = False
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is shown about one item.
+
+    kind : "sample" or "duplicates"
+    sample_id, path, split, given_label : of the picture, of a case those of its first member
+    p_given : the model's probability of the given label, None where no model judged it
+    suggestions : up to three (label, probability), the likeliest first, never the given label (of a case: of any member
+        that disagrees); probability 0 where a rule suggests it and no model
+    why : one plain sentence per finding, safe to print; `why_parts` the same in pieces, class names as explain.Label
+    issues : names of the findings, flagged ones only, best rank first
+    members : the copies of a case, all of them, in path order; a sample has itself
+    keep_why : why the copy marked `proposed_keep` is proposed
+    settle_label : of a case, the label that is proposed for all members, "" where nothing favours one
+    measurements : what was measured on the picture, by column name
+    status, reason : "ok", or "unreadable" and why
+    """
+
+    item_id: str
+    kind: str
+    sample_id: str
+    path: str
+    split: str
+    given_label: str
+    p_given: float | None
+    suggestions: tuple[tuple[str, float], ...]
+    why: tuple[str, ...]
+    why_parts: tuple[tuple[str, ...], ...]
+    issues: tuple[str, ...]
+    score: float
+    neighbours: tuple[Neighbour, ...]
+    members: tuple[Member, ...]
+    keep_why: str
+    settle_label: str
+    measurements: Mapping[str, float]
+    status: str
+    reason: str
+
+
+def cards(
+    run: Run,
+    item_ids: Sequence[str],
+    members: Mapping[str, Sequence[str]] | None = None,
+    labels: Mapping[str, str] | None = None,
+    reviewed: Mapping[str, str] | None = None,
+) -> list[Card]:
+    """The cards of some items, in the order asked for.
+
+    Parameters
+    ----------
+    members : sample ids by item id, as the store has them (`Item.members`); an item without an entry has all members
+        of its cluster that the run knows
+    labels : the data set's present label by sample_id, where it is not the run's (see review.changed_labels)
+    reviewed : label by sample_id where reviewers have decided since; shown with the neighbours
+
+    Raises
+    ------
+    NotFoundError : an item that the run does not have.
+    """
+    index = open_index(run)
+    current = labels or {}
+    decided = {**current, **(reviewed or {})}
+    return [_card(index, item_id, (members or {}).get(item_id), current, decided) for item_id in item_ids]
+
+
+def _card(
+    index: RunIndex, item_id: str, given: Sequence[str] | None, current: Mapping[str, str], decided: Mapping[str, str]
+) -> Card:
+    rows = _rows_of_item(index, item_id, given)
+    is_case = item_id.startswith("d")
+    samples = index.samples.iloc[rows]
+    names = [current.get(sid, label) for sid, label in zip(samples["sample_id"], _run_labels(samples), strict=True)]
+    samples = samples.assign(label=pd.Series(names, index=samples.index, dtype="str"))
+    found = _findings(index, rows)
+    first = int(rows[0])
+    label = names[0]
+    suggestions = _case_suggestions(index, rows, names, found) if is_case else _suggestions(index, first, label, found)
+    sentences, parts = _why(found, is_case)
+    settled = _settle_label(names, found, suggestions) if is_case else ""
+    proposal = propose_keep(samples, settled) if is_case else Proposal(0, "")
+    return Card(
+        item_id=item_id,
+        kind="duplicates" if is_case else "sample",
+        sample_id=str(samples["sample_id"].iat[0]),
+        path=str(samples["path"].iat[0]),
+        split=str(samples["split"].iat[0]),
+        given_label=label,
+        p_given=_p_given(index, first, label),
+        suggestions=suggestions,
+        why=sentences,
+        why_parts=parts,
+        issues=tuple(dict.fromkeys(str(row["issue"]) for row in found if row["is_issue"])),
+        score=float(min((row["score"] for row in found), default=1.0)),
+        neighbours=_neighbours(index, first, decided),
+        members=_members(index, samples, rows, proposal.place if is_case else -1),
+        keep_why=proposal.why,
+        settle_label=settled,
+        measurements={name: float(samples[name].iat[0]) for name in MEASUREMENTS
+                      if name in samples and np.isfinite(samples[name].iat[0])},
+        status=str(samples["status"].iat[0]),
+        reason=str(samples["reason"].iat[0]),
+    )  # fmt: skip
+
+
+def _rows_of_item(index: RunIndex, item_id: str, members: Sequence[str] | None) -> np.ndarray:
+    if members is None and item_id.startswith("d"):
+        rows = index.cases.get(item_id, np.zeros(0, dtype=np.int64))
+    else:
+        rows = index.rows(list(members or [item_id]))
+    rows = rows[rows >= 0]
+    if not len(rows):
+        raise NotFoundError(f"Run {index.run.run_id} has no item '{item_id[:60]}'; it was made from another state of "
+                            "the data. Score again, or look at another item.")  # fmt: skip
+    if not item_id.startswith("d"):
+        return rows[:1]
+    # The member that was found first stands for the case.
+    best = [int(found[0]) if len(found := index.issue_rows(int(row))) else len(index.issues) for row in rows[:1000]]
+    lead = int(np.argmin(best))
+    return np.concatenate([rows[lead : lead + 1], np.delete(rows, lead)])
+
+
+def _run_labels(samples: pd.DataFrame) -> list[str]:
+    return samples["given_label"].tolist() if "given_label" in samples else [""] * len(samples)
+
+
+def _findings(index: RunIndex, rows: np.ndarray) -> list[dict[str, Any]]:
+    """The findings on the first pictures of an item, best rank first, with their evidence."""
+    at = np.sort(np.concatenate([index.issue_rows(int(row)) for row in rows[:LOOKED_AT]]))
+    found: list[dict[str, Any]] = index.issues.iloc[at].to_dict("records")
+    for row, text in zip(found, index.evidence(at), strict=True):
+        row["evidence"] = text
+    return found
+
+
+def _why(found: Sequence[Mapping[str, Any]], is_case: bool) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Sentences, and the same in pieces. Of a case: what the copies are to each other, then what else was found."""
+    sentences: list[str] = []
+    parts: list[tuple[str, ...]] = []
+    said_of_case = False
+    for row in found:
+        about_copies = "twin" in read_evidence(row)
+        if is_case and about_copies:
+            if said_of_case:
+                continue
+            said_of_case = True
+            pieces = explain_case(row)
+            text = explain_pieces(pieces)
+        else:
+            pieces, text = explain_parts(row), explain(row)
+        if text not in sentences and (row["is_issue"] or not sentences):
+            sentences.append(text)
+            parts.append(tuple(pieces))
+    return tuple(sentences), tuple(parts)
+
+
+def explain_pieces(pieces: Sequence[str]) -> str:
+    """The pieces of explain_parts as one safe sentence, class names in quotes."""
+    from curation.explain import Label, visible
+
+    return "".join(f"“{visible(part)}”" if isinstance(part, Label) else visible(part, 500, False) for part in pieces)
+
+
+def _suggestions(
+    index: RunIndex, row: int, label: str, found: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[str, float], ...]:
+    """The label that the detector suggests, then the likeliest others."""
+    probs = _probs(index, row)
+    first = next((str(f["suggestion"]) for f in found if f["issue"] == "label_error" and f["suggestion"]), "")
+    order = [] if probs is None else np.argsort(-probs, kind="stable")[: SUGGESTIONS + 2].tolist()
+    names = dict.fromkeys([first, *(index.classes[k] for k in order)])
+    chances = {} if probs is None else {index.classes[k]: float(probs[k]) for k in range(len(probs))}
+    return tuple((name, chances.get(name, 0.0)) for name in names if name not in ("", label))[:SUGGESTIONS]
+
+
+def _case_suggestions(
+    index: RunIndex, rows: np.ndarray, labels: Sequence[str], found: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[str, float], ...]:
+    """The labels that the copies carry and the model's favourites, by the model's mean probability over the copies."""
+    judged = [probs for row in rows[:LOOKED_AT] if (probs := _probs(index, int(row))) is not None]
+    mean = np.mean(judged, axis=0) if judged else np.zeros(len(index.classes))
+    chances = {name: float(mean[k]) for k, name in enumerate(index.classes) if k < len(mean)}
+    favoured = [str(f["suggestion"]) for f in found if f["issue"] == "conflicting_duplicate" and f["suggestion"]]
+    carried = sorted({name for name in labels if name}, key=lambda name: -chances.get(name, 0.0))
+    likely = [index.classes[k] for k in np.argsort(-mean, kind="stable")[:SUGGESTIONS]] if judged else []
+    order = favoured + carried + likely if len(carried) > 1 else [n for n in likely if n not in carried]
+    return tuple((name, chances.get(name, 0.0)) for name in dict.fromkeys(order))[:SUGGESTIONS]
+
+
+def _settle_label(
+    labels: Sequence[str], found: Sequence[Mapping[str, Any]], suggestions: Sequence[tuple[str, float]]
+) -> str:
+    """The label proposed for all copies: what a conflict favours, else the one that all copies carry."""
+    favoured = [str(f["suggestion"]) for f in found if f["issue"] == "conflicting_duplicate" and f["suggestion"]]
+    carried = {name for name in labels if name}
+    return favoured[0] if favoured else next(iter(carried)) if len(carried) == 1 else ""
+
+
+def _probs(index: RunIndex, row: int) -> np.ndarray | None:
+    probs = index.arrays.get("pred_probs")
+    if probs is None or row >= len(probs):
+        return None
+    values = np.asarray(probs[row], dtype=np.float64)
+    return values if np.isfinite(values).all() else None
+
+
+def _p_given(index: RunIndex, row: int, label: str) -> float | None:
+    probs = _probs(index, row)
+    if probs is None or label not in index.classes:
+        return None
+    return float(probs[index.classes.index(label)])
+
+
+def _neighbours(index: RunIndex, row: int, labels: Mapping[str, str]) -> tuple[Neighbour, ...]:
+    near, distance = index.arrays.get("neighbours"), index.arrays.get("neighbour_distances")
+    if near is None or distance is None or row >= len(near):
+        return ()
+    ids = index.samples["sample_id"]
+    given = index.samples["given_label"]
+    return tuple(
+        Neighbour(str(ids.iat[n]), labels.get(str(ids.iat[n]), str(given.iat[n])), float(d))
+        for n, d in zip(near[row].tolist(), distance[row].tolist(), strict=True)
+        if n >= 0 and d == d
+    )
+
+
+def _members(index: RunIndex, samples: pd.DataFrame, rows: np.ndarray, keep: int) -> tuple[Member, ...]:
+    """All members in path order; `keep` is the place of the one to keep, -1 = none."""
+    annotation_ids = _annotation_ids(index, samples, rows)
+    table = pd.DataFrame({name: samples[name].to_numpy(dtype=object) for name in _MEMBER_COLUMNS if name in samples})
+    table["annotation_id"] = annotation_ids
+    table["proposed_keep"] = np.arange(len(rows)) == keep
+    return tuple(
+        Member(**line)
+        for line in table.sort_values("path", kind="stable").to_dict("records")  # type: ignore[misc]
+    )
+
+
+def _annotation_ids(index: RunIndex, samples: pd.DataFrame, rows: np.ndarray) -> list[str]:
+    """As the findings have them; a picture without findings has its first annotation, an unlabelled one none."""
+    at = [index.issue_rows(int(row))[:1] for row in rows]
+    known = np.full(len(rows), "", dtype=object)
+    has = np.array([len(found) > 0 for found in at], dtype=bool)
+    if has.any():
+        known[has] = index.issues["annotation_id"].iloc[np.concatenate(at)].to_numpy(dtype=object)
+    return [
+        text or (make_annotation_id(sample_id) if label else "")
+        for text, sample_id, label in zip(known, samples["sample_id"], samples["label"], strict=True)
+    ]

@@ -1,0 +1,393 @@
+"""A reviewer's desk: what the browser of one tab says, what is recorded of it, and what the tab is handed next.
+
+    message (from the browser) --read_message--> Message --record_all--> Outcome
+    items (claimed)            --lay_out--> cards as JSON, pictures as data URLs
+
+Everything that a browser says is checked here, because anybody can write to the app's port.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curation.decisions import LONGEST_NAME, Action
+from curation.errors import CurationError, SettingsError, WorkspaceError
+from curation.explain import Label, percent, title_of, visible
+from curation.review.actions import Context, verdict_action
+from curation.review.cards import Card, Member
+from curation.review.differences import difference
+from curation.review.groups import Group
+from curation.review.pictures import picture_bytes
+
+PICTURE_PX, MEMBER_PX, TILE_PX, THUMB_PX = 1000, 640, 256, 96
+SHOWN_NEIGHBOURS = 6
+COMPARED = 8  # copies at most whose differences are worked out
+SHOWN_MEMBERS = 24  # side by side; a case of 10,000 copies is still one decision
+MOST_ACTIONS, MOST_ITEMS, MOST_LABELS = 1000, 2000, 50
+MOST_WANTED = 60
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+# --- what the browser says ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """One key press as the browser tells it; `undo` says that it takes back `target` ("" = the reviewer's last)."""
+
+    action_id: str
+    undo: bool = False
+    target: str = ""
+    items: tuple[str, ...] = ()
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    sample_id: str = ""
+    seconds: float = 0.0
+    shown: bool = True
+    comment: str = ""
+    new_label: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a tab says at once: its id, who sits there, all actions it has no answer to, and what it needs.
+
+    have : items whose cards it has; want : how many items it would like to hold; release : those that it gives back
+    group : key of the group that a grid shows, "" = the first, "back" = that of what was just taken back
+    aside : exceptions of a grid's decisions, left to the review page
+    """
+
+    tab: str
+    reviewer: str
+    pressed: tuple[Pressed, ...] = ()
+    have: frozenset[str] = frozenset()
+    want: int = 1
+    release: tuple[str, ...] = ()
+    group: str = ""
+    aside: frozenset[str] = frozenset()
+
+
+def read_message(value: Any) -> Message:
+    """The message that a browser sent, checked.
+
+    Raises
+    ------
+    SettingsError : it is not one of ours.
+    """
+    if not isinstance(value, dict) or not _ID.fullmatch(str(value.get("tab", ""))):
+        raise SettingsError("The browser sent what is no message of the review page; reload the page.")
+    want = value.get("want")
+    return Message(
+        tab=str(value["tab"]),
+        reviewer=_text(value.get("reviewer"), 200).strip(),
+        pressed=tuple(_read_pressed(action) for action in _list(value.get("actions"), MOST_ACTIONS)),
+        have=frozenset(_texts(value.get("have"), MOST_ITEMS)),
+        want=min(max(want, 1), MOST_WANTED) if isinstance(want, int) else 1,
+        release=tuple(_texts(value.get("release"), MOST_ITEMS)),
+        group=_text(value.get("group"), 40),
+        aside=frozenset(_texts(value.get("aside"), MOST_ITEMS)),
+    )
+
+
+def _read_pressed(value: Any) -> Pressed:
+    if not isinstance(value, dict) or not _ID.fullmatch(str(value.get("action_id", ""))):
+        raise SettingsError("The browser sent an action without an id; reload the page.")
+    return Pressed(
+        action_id=str(value["action_id"]),
+        undo=value.get("kind") == "undo",
+        target=_text(value.get("target"), 100),
+        items=tuple(_texts(value.get("items"), MOST_ITEMS)),
+        name=_text(value.get("name"), 50),
+        labels=tuple(_texts(value.get("labels"), MOST_LABELS)),
+        sample_id=_text(value.get("sample_id"), 100),
+        seconds=_seconds(value.get("seconds")),
+        shown=value.get("shown") is not False,
+        comment=_text(value.get("comment"), 10_000),
+        new_label=value.get("new_label") is True,
+    )
+
+
+def _seconds(value: Any) -> float:
+    """0 to a day; what is no number took no time."""
+    return min(max(float(value), 0.0), 86_400.0) if isinstance(value, int | float) and value == value else 0.0
+
+
+def _text(value: Any, longest: int) -> str:
+    return value[:longest] if isinstance(value, str) else ""
+
+
+def _list(value: Any, most: int) -> list[Any]:
+    return value[:most] if isinstance(value, list) else []
+
+
+def _texts(value: Any, most: int) -> list[str]:
+    return [text for text in _list(value, most) if isinstance(text, str)]
+
+
+def identity_of(claims: Mapping[str, Any]) -> str:
+    """Who a signed-in user is, from what the provider says: the e-mail address, else name and a part of the id.
+
+    Names alone are not used: two accounts can have the same. "" where the provider says nothing that identifies.
+    """
+    email, name, subject = (str(claims.get(key) or "").strip() for key in ("email", "name", "sub"))
+    if email and claims.get("email_verified") is not False:
+        return email[:LONGEST_NAME]
+    mark = hashlib.blake2b(f"{claims.get('iss', '')}\0{subject}".encode("utf-8", "surrogatepass"), digest_size=4)
+    return f"{name[:60] or 'user'} ({mark.hexdigest()})" if subject else ""
+
+
+# --- what is recorded ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a message's actions.
+
+    settled : ids of the actions that the store has; refused : (id, why) of those that it will never have
+    returned : items that an undo opened again; error : why the rest could not be saved now, "" if all is well
+    """
+
+    settled: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    returned: tuple[str, ...] = ()
+    new_labels: frozenset[str] = frozenset()
+    notice: str = ""
+    error: str = ""
+
+
+def record_all(
+    pressed: Sequence[Pressed],
+    context: Context,
+    known_labels: Collection[str],
+    card_of: Callable[[str], Card],
+    record: Callable[[Action, Collection[str] | None], Any],
+    undo: Callable[[str, str], Any],
+) -> Outcome:
+    """Record actions in the order in which the keys were pressed.
+
+    Parameters
+    ----------
+    context : dataset, reviewer, session, run and version of everything recorded
+    card_of : the card as this tab was shown it; raises CurationError for an item that there is not
+    record : (action, known labels or None) -> anything; raises SettingsError for one that can never be recorded
+    undo : (action to take back or "", undo_id) -> something with `items`, or None if there is nothing to take back
+
+    An action that cannot be saved now (a locked database, a full disk) stops the ones after it: the order of a
+    decision and its undo must not change. The browser keeps them, and sends them again.
+    """
+    settled: list[str] = []
+    refused: list[tuple[str, str]] = []
+    returned: list[str] = []
+    new_labels: set[str] = set()
+    notice = error = ""
+    for press in pressed:
+        try:
+            if press.undo:
+                undone = undo(press.target, press.action_id)
+                if undone is None:
+                    notice = "There is nothing left to take back."
+                else:
+                    returned = [*(item for item in undone.items if item not in returned), *returned]
+            else:
+                action = action_of(press, context, card_of)
+                record(action, None if press.new_label else known_labels)
+                if press.new_label:
+                    new_labels.update(press.labels)
+            settled.append(press.action_id)
+        except WorkspaceError as problem:
+            error = str(problem)
+            break
+        except CurationError as problem:
+            refused.append((press.action_id, visible(str(problem), 400, False)))
+    return Outcome(tuple(settled), tuple(refused), tuple(returned), frozenset(new_labels), notice, error)
+
+
+def action_of(press: Pressed, context: Context, card_of: Callable[[str], Card]) -> Action:
+    """The action that a key press stands for; of a grid, one action about all items that were not marked.
+
+    Raises
+    ------
+    SettingsError, NotFoundError : no such action or item, or one that does not fit the other.
+    """
+    if not press.items:
+        raise SettingsError("The key press was about no item.")
+    return verdict_action(
+        [card_of(item_id) for item_id in dict.fromkeys(press.items)],
+        press.name,
+        context,
+        labels=press.labels,
+        sample_id=press.sample_id,
+        seconds=press.seconds,
+        suggestion_shown=press.shown,
+        comment=press.comment,
+        action_id=press.action_id,
+    )
+
+
+# --- what is laid on the desk -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Album:
+    """Pictures of one run as data URLs, by sample_id only."""
+
+    root: Path
+    samples: pd.DataFrame
+
+    def url(self, sample_id: str, side_px: int) -> str:
+        return _data_url(*picture_bytes(self.root, self.samples, sample_id, side_px))
+
+    def difference(self, one: str, other: str) -> tuple[str, float]:
+        """An overlay that shows where `other` differs from `one`, "" where it does not, and the share that does."""
+        first, second = (picture_bytes(self.root, self.samples, name, MEMBER_PX)[0] for name in (one, other))
+        overlay, share = difference(first, second)
+        return (_data_url(overlay, "image/png") if overlay else ""), share
+
+
+def _data_url(content: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
+    """A card as the browser draws it: JSON values; labels as they are for deciding, and `*_shown` for showing.
+
+    item : the claimed item (state, blind, show_suggestion)
+    """
+    show = bool(item.show_suggestion)
+    choices = [
+        {"label": name, "shown": visible(name), "p": round(p, 4), "percent": percent(p) if p > 0 else ""}
+        for name, p in card.suggestions
+        if name and name != card.given_label
+    ]
+    first = str(choices[0]["label"]) if choices and show else ""
+    return {
+        "id": card.item_id,
+        "kind": card.kind,
+        "state": str(item.state),
+        "show_suggestion": show,
+        "issues": [title_of(name) for name in card.issues],
+        "given": card.given_label,
+        "given_shown": visible(card.given_label),
+        "p_given": None if card.p_given is None else percent(card.p_given),
+        "choices": choices if show else [],
+        "why": [
+            [[visible(p, 500, isinstance(p, Label)), isinstance(p, Label)] for p in parts] for parts in card.why_parts
+        ]
+        if show
+        else [],
+        "picture": album.url(card.sample_id, PICTURE_PX) if card.kind == "sample" else "",
+        "size": _size_of(card),
+        "neighbours": _neighbours(card, album, first),
+        "members": _members(card, album) if card.kind == "duplicates" else [],
+        "member_count": len(card.members),
+        "keep_why": visible(card.keep_why, 300, False),
+        "settle": card.settle_label if show else "",
+        "settle_shown": visible(card.settle_label),
+        "path_shown": visible(card.path, 300),
+        "facts": _facts(card),
+    }
+
+
+def lay_tile(card: Card, album: Album) -> dict[str, Any]:
+    """A card as one of many in a grid."""
+    return {
+        "id": card.item_id,
+        "picture": album.url(card.sample_id, TILE_PX),
+        "size": _size_of(card),
+        "shown": visible(card.given_label, 60),
+        "percent": percent(card.suggestions[0][1]) if card.suggestions and card.suggestions[0][1] > 0 else "",
+    }
+
+
+def lay_group(group: Group) -> dict[str, Any]:
+    """A group as an entry of the grid's list."""
+    return {
+        "key": group.key,
+        "kind": group.kind,
+        "given_shown": visible(group.given, 60),
+        "suggestion": group.suggestion,
+        "suggestion_shown": visible(group.suggestion, 60),
+        "count": len(group.item_ids),
+    }
+
+
+def _size_of(card: Card) -> list[int]:
+    own = card.members[0] if card.members else None
+    return [own.width_px, own.height_px] if own and own.width_px else []
+
+
+def _facts(card: Card) -> str:
+    own = card.members[0] if card.members else None
+    size = f"{own.width_px} × {own.height_px} px" if own and own.width_px else ""
+    split = f"split {visible(card.split, 60)}" if card.split else ""
+    reason = visible(card.reason, 300, False) if card.status != "ok" else ""
+    return " · ".join(part for part in (split, size, reason) if part)
+
+
+def _neighbours(card: Card, album: Album, suggested: str) -> list[dict[str, Any]]:
+    """The nearest pictures; marked where they carry the given label, or the one that is suggested."""
+    marks = {suggested: "as-suggested", card.given_label: "as-given"}
+    return [
+        {
+            "picture": album.url(near.sample_id, THUMB_PX),
+            "shown": visible(near.label, 60),
+            "mark": marks.get(near.label, "") if near.label else "",
+        }
+        for near in card.neighbours[:SHOWN_NEIGHBOURS]
+    ]
+
+
+def _members(card: Card, album: Album) -> list[dict[str, Any]]:
+    """The copies side by side; facts in which they differ are marked, and where they differ from the proposed one."""
+    members = _shown_members(card)
+    facts = [_member_facts(member) for member in members]
+    differing = {name for name in facts[0] if len({f.get(name) for f in facts}) > 1} if facts else set()
+    labels = {member.label for member in members}
+    kept = next((member for member in members if member.proposed_keep), members[0])
+    found = []
+    for member, own in zip(members, facts, strict=True):
+        same = member is kept or len(members) > COMPARED
+        overlay, share = ("", 0.0) if same else album.difference(kept.sample_id, member.sample_id)
+        shown = [[name, value, name in differing and name != "file"] for name, value in own.items()]
+        if len(members) <= COMPARED:
+            differ = f"{percent(share)} differ from {1 + members.index(kept)}" if overlay else "no visible difference"
+            shown.insert(-1, ["pixels", "compared with this one" if member is kept else differ, bool(overlay)])
+        found.append(
+            {
+                "sample_id": member.sample_id,
+                "label": member.label,
+                "shown": visible(member.label),
+                "conflicts": len(labels) > 1,
+                "keep": member.proposed_keep,
+                "picture": album.url(member.sample_id, MEMBER_PX),
+                "difference": overlay,
+                "facts": shown,
+            }
+        )
+    return found
+
+
+def _shown_members(card: Card) -> list[Member]:
+    """The first ones in path order; the one that is proposed to be kept is always among them."""
+    kept = [member for member in card.members if member.proposed_keep]
+    others = [member for member in card.members if not member.proposed_keep]
+    chosen = {member.sample_id for member in [*kept, *others][:SHOWN_MEMBERS]}
+    return [member for member in card.members if member.sample_id in chosen]
+
+
+def _member_facts(member: Member) -> dict[str, str]:
+    return {
+        "split": visible(member.split, 60) or "none",
+        "size": f"{member.width_px} × {member.height_px} px" if member.width_px else "unreadable",
+        "bytes": f"{member.file_bytes:,}",
+        "format": visible(member.format, 20),
+        "file": visible(member.path, 200),
+    }
