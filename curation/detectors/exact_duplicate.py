@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table, label_name
-from curation.detectors.twins import LISTED_MEMBERS, exact_clusters, keep_order, members_by_cluster
+from curation.detectors.twins import LISTED_MEMBERS, exact_clusters, members_by_cluster
+from curation.duplicates.keeping import keep_order
 
 NAME = "exact_duplicate"
 
@@ -16,11 +17,12 @@ NAME = "exact_duplicate"
 def find(inputs: Inputs) -> pd.DataFrame:
     """One row per member of each cluster of pixel-identical pictures; score 0.
 
-    The suggestion is "exclude" for every member but the one worth keeping (most pixels, labelled, then by path).
+    The suggestion is "exclude" for every member but the one worth keeping (curation.duplicates.keeping).
     """
     assert inputs.duplicate_pairs is not None
     ids = inputs.samples["sample_id"].to_numpy()
-    place = keep_order(inputs)
+    assert inputs.cluster is not None
+    place = keep_order(inputs.samples, inputs.labels >= 0, inputs.cluster)
     rows: list[int] = []
     suggestion: list[str] = []
     evidence: list[dict[str, Any]] = []
@@ -47,4 +49,4 @@ def find(inputs: Inputs) -> pd.DataFrame:
     return issue_table(NAME, inputs, np.array(rows), np.zeros(count), np.ones(count, bool), evidence, suggestion)
 
 
-DETECTOR = Detector(name=NAME, needs=("duplicate_pairs",), find=find, title="identical pictures", priority=30)
+DETECTOR = Detector(name=NAME, needs=("duplicate_pairs", "cluster"), find=find, title="identical pictures", priority=30)

@@ -63,20 +63,6 @@ def exact_clusters(pairs: pd.DataFrame, count: int) -> np.ndarray:
     return first[component]
 
 
-def keep_order(inputs: Inputs) -> np.ndarray:
-    """(N,) int64: of several copies, the one with the lowest number is kept: most pixels, labelled, then by path.
-
-    The rule is simple on purpose, so that a team can defend which copy was kept.
-    """
-    samples = inputs.samples
-    pixels = samples["width_px"].to_numpy(dtype=np.int64) * samples["height_px"].to_numpy(dtype=np.int64)
-    by = pd.DataFrame({"pixels": -pixels, "unlabelled": inputs.labels < 0, "path": samples["path"].to_numpy()})
-    order = by.sort_values(["pixels", "unlabelled", "path"], kind="stable").index.to_numpy()
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return place
-
-
 def members_by_cluster(cluster: np.ndarray) -> list[np.ndarray]:
     """Row numbers of each cluster that has two members or more, in order of their lowest row number."""
     order = np.argsort(cluster, kind="stable")

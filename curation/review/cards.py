@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.duplicates.keeping import Proposal, propose_keep
 from curation.errors import NotFoundError
 from curation.explain import explain, explain_case, explain_parts, read_evidence
 from curation.records import make_annotation_id
-from curation.review.cases import Proposal, propose_keep
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
 

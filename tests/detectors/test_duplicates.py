@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors import conflicting_duplicate, exact_duplicate, near_duplicate, split_leak
+from curation.duplicates.keeping import keep_order, propose_keep
 from tests.detectors.building import make_inputs, pairs_table, samples_table
 
 
@@ -50,6 +51,34 @@ def test_the_copy_with_most_pixels_is_kept() -> None:
         "s000001": "exclude",
         "s000002": "",
     }
+
+
+def test_detectors_would_keep_the_copy_that_is_proposed_to_reviewers_and_only_that() -> None:
+    splits = pd.Series(["train", "test", "train", "train"], dtype="str")
+    samples = samples_table(
+        4, split=splits, width_px=np.array([99, 32, 32, 32], dtype="int32"), file_bytes=np.array([1, 1, 9, 5])
+    )
+    pairs = pairs_table((0, 1, "near", 0.1), (1, 2, "near", 0.1), (2, 3, "exact", 0.0))
+    inputs = make_inputs([0] * 4, samples=samples, pairs=pairs)
+    assert propose_keep(samples.assign(label="cat")).place == 1  # in the test split, though smaller
+    near = near_duplicate.find(inputs)
+    assert dict(zip(near["sample_id"], near["suggestion"], strict=True)) == {
+        "s000000": "exclude",
+        "s000001": "",
+        "s000002": "exclude",
+    }
+    assert {json.loads(text)["keep"] for text in near["evidence"]} == {"s000001"}
+
+
+def test_every_copy_has_a_place_in_its_own_cluster() -> None:
+    rng = np.random.default_rng(0)
+    samples = samples_table(3_000, width_px=rng.integers(30, 40, 3_000).astype("int32"))
+    cluster = rng.permutation(np.arange(3_000) // 3)
+    place = keep_order(samples, rng.random(3_000) < 0.9, cluster)
+    for number in (0, 7, 999):
+        rows = np.flatnonzero(cluster == number)
+        assert sorted(place[rows]) == [0, 1, 2]
+        assert samples["width_px"].iloc[rows[place[rows] == 0]].item() * 1.02 >= samples["width_px"].iloc[rows].max()
 
 
 def test_near_twins_rank_by_distance_and_exact_ones_are_not_repeated() -> None:

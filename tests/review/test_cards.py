@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from curation.decisions import case_id, check_action
+from curation.duplicates.keeping import propose_keep
 from curation.errors import NotFoundError, SettingsError
 from curation.explain import Label
 from curation.review.actions import ACTIONS, Context, verdict_action
 from curation.review.cards import Card, cards
-from curation.review.cases import propose_keep
 from curation.review.run_index import open_index
 from curation.runs import Run
 from tests.building import evidence_of, make_run, twin
