@@ -16,6 +16,7 @@ from curation.errors import CurationError, SettingsError
 from curation.explain import visible
 from curation.review.actions import Context
 from curation.review.cards import Card
+from curation.review.conflict_items import ISSUE, conflicts, explained
 from curation.review.desk import Message, Outcome, lay_group, lay_out, lay_tile, read_message, record_all
 from curation.review.groups import Group
 from curation.store import Filters, Item, claim, read_item, record, release, undo
@@ -133,7 +134,7 @@ def _record(project: Project, message: Message, user: str) -> Outcome:
         seen = state.tab().cards.get(item_id)  # a decision is about what was seen, also after a publish
         if seen is None:
             item = read_item(project.engine, project.dataset, item_id)
-            (seen,) = project.cards([item])
+            (seen,) = _cards(project, [item])
         return seen
 
     def keep(action: Action, known: Any) -> None:
@@ -158,7 +159,7 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
         shared["notice"] = shared["notice"] or notice
         have = message.have if message else frozenset()
         new = [item for item in held if item.item_id not in have]
-        cards = project.cards(new)
+        cards = _cards(project, new)
         for card in cards:
             tab.show(card)
         laid = [lay_out(card, item, project.album) for card, item in zip(cards, new, strict=True)]
@@ -167,6 +168,16 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
     except CurationError as error:
         return shared | {"error": shared["error"] or str(error)}
     return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": [*linked, *outcome.returned]}
+
+
+def _cards(project: Project, items: list[Item]) -> list[Card]:
+    """The cards of items; those of conflicts say what the sides say, and their labels can be chosen."""
+    found = project.cards(items)
+    if not any(item.issue == ISSUE for item in items):
+        return found
+    about = conflicts(project.folder, project.version)
+    project.new_labels.update(side.wanted for item in items for side in about.get(item.item_id, ()) if side.wanted)
+    return explained(found, about)
 
 
 def _answered(tab: state.Tab) -> dict[str, Any]:
@@ -195,7 +206,7 @@ def _answer_grid(project: Project, filters: Filters, by: str, user: str, message
         group, held = _first_free(project, tab, [*chosen, *(g for g in groups if g not in chosen)])
         if chosen and group != chosen[0]:
             shared["notice"] = shared["notice"] or "Somebody else, or another tab, has all of that group open."
-        cards = project.cards(held)
+        cards = _cards(project, held)
         for card in cards:
             tab.show(card)
         shared |= data.counts(project)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from curation.detectors import DETECTORS
@@ -66,7 +67,13 @@ def visible(text: str, limit: int = MAX_SHOWN, mark_blanks: bool = True) -> str:
 
 def title_of(issue: str) -> str:
     """A few words for people, from the detector's own record; the name itself for an issue nobody has registered."""
-    return DETECTORS[issue].title if issue in DETECTORS else issue.replace("_", " ")
+    if issue in DETECTORS:
+        return DETECTORS[issue].title
+    return _OTHER_TITLES.get(issue, issue.replace("_", " "))
+
+
+# Of what no detector finds.
+_OTHER_TITLES = {"import_conflict": "changed on both sides"}
 
 
 def read_evidence(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,9 +90,12 @@ def explain(row: Mapping[str, Any]) -> str:
 
     row : one row of the issue table, as a mapping (a dict or a pandas Series)
     """
-    return "".join(
-        f"“{visible(part)}”" if isinstance(part, Label) else visible(part, 500, False) for part in explain_parts(row)
-    )
+    return explain_pieces(explain_parts(row))
+
+
+def explain_pieces(pieces: Sequence[str]) -> str:
+    """The pieces of a sentence as one safe sentence, class names in quotes."""
+    return "".join(f"“{visible(part)}”" if isinstance(part, Label) else visible(part, 500, False) for part in pieces)
 
 
 def explain_parts(row: Mapping[str, Any]) -> list[str]:
@@ -123,6 +133,102 @@ def explain_case(row: Mapping[str, Any]) -> list[str]:
         parts += [", in the splits ", Label(evidence["split"]), " and ", Label(evidence["twin_split"])]
     favoured = _FAVOURED.get(str(evidence.get("favoured_by")))
     return [*parts, "; ", favoured, Label(row["suggestion"]), "."] if favoured and row["suggestion"] else [*parts, "."]
+
+
+# --- conflicts ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a conflict: what it is called, who changed the sample there last, and when (ISO 8601); "" = unknown."""
+
+    name: str
+    who: str = ""
+    when: str = ""
+
+    @property
+    def words(self) -> str:
+        """`ann, 2026-03-01`, or what of it is known."""
+        return ", ".join(part for part in (self.who, self.when[:10]) if part) or self.name
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Something that two sides changed to different values: a review and the source, or two branches.
+
+    field : label, split, path, group, status, box, picture, sample, annotation, or attributes.KEY
+    base, here, there : what it was, what the data set has now, and what the other side wants, as a change line has it
+    wanted : the other side's label, "" where it is about something else
+    merged : of two branches; found : when it was noticed (ISO 8601)
+    """
+
+    field: str
+    base: Any
+    here: Any
+    there: Any
+    wanted: str
+    ours: Side
+    theirs: Side
+    merged: bool
+    found: str
+
+
+def explain_conflict(conflict: Conflict) -> list[str]:
+    """What each side says, who and when, in pieces as `explain_parts`."""
+    ours, theirs = conflict.ours, conflict.theirs
+    if conflict.field == "picture":
+        return ["The file was changed after the review, and may show something else now: please look again."]
+    is_label = conflict.field == "label"
+    here, there = _value(conflict.here), _value(conflict.there)
+    if conflict.merged:
+        parts = ["Two branches disagree: ", f"{ours.name} says ", *here, _by(ours), f", {theirs.name} says "]
+        parts += [*there, _by(theirs)]
+    else:
+        parts = ["Reviewed as " if is_label else "After the review it is ", *here, _by(ours), "; the source says "]
+        parts += [*there, f" since it was imported again ({conflict.found[:10]})"]
+    if not is_label:
+        parts.insert(0, f"{_FIELDS.get(conflict.field, conflict.field)}. ")
+    if conflict.base is not None:
+        parts += [". Before, it was ", *_value(conflict.base)]
+    parts.append("." if is_label else ". That stays as it is here; a look at the label settles the conflict.")
+    return [part for part in parts if part]
+
+
+def _by(side: Side) -> str:
+    return f" ({side.words})" if side.who or side.when else ""
+
+
+_FIELDS = {
+    "path": "File name",
+    "split": "Split",
+    "group": "Group",
+    "status": "Whether it is used",
+    "box": "Box",
+    "sample": "Whether the picture belongs to the data set",
+    "annotation": "Whether the picture has this label",
+}
+
+
+def _value(value: Any) -> list[str]:
+    """A side's value in pieces: labels as `Label`, other things in words."""
+    if value is None:
+        return ["nothing"]
+    if isinstance(value, str):
+        return [Label(value)] if value != "present" else ["present"]
+    if not isinstance(value, dict):
+        return [Label(json.dumps(value, ensure_ascii=False))]
+    if "status" in value:
+        reason = f" ({value['reason']})" if value.get("reason") else ""
+        return ["usable" if value["status"] == "ok" else f"{value['status']}{reason}"]
+    several = value.get("curate:labels")
+    labels = several if isinstance(several, list) and several else [value.get("label", "")]
+    parts: list[str] = []
+    for label in labels:
+        parts += [" or ", Label(label)] if parts else [Label(label)]
+    return [*parts, *([", hard to see"] if value.get("curate:hard") else [])]
+
+
+# --- findings ----------------------------------------------------------------------------------------------------
 
 
 def _label_error(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:

@@ -369,8 +369,9 @@ class Desk extends Page {
       "aside",
       { class: "side" },
       badgesEl(card),
-      el("h3", {}, "Given label"),
+      el("h3", {}, card.given_by ? "Label now" : "Given label"),
       el("p", { class: "given" }, labelEl(card.given_shown)),
+      card.given_by ? el("p", { class: "muted under" }, el("bdi", {}, card.given_by)) : null,
       card.p_given != null && card.show_suggestion
         ? el("p", { class: "muted under" }, `the model gives it ${card.p_given}`)
         : null,
@@ -389,7 +390,7 @@ class Desk extends Page {
     return el(
       "div",
       { class: "buttons" },
-      button(" ", "label is right", "keep"),
+      button(" ", card.given_by ? ["keep ", labelEl(card.given_shown)] : "label is right", "keep"),
       first ? button("1", ["it is ", labelEl(first.shown)], "accept") : null,
       button("/", "other class"),
       button("h", "hard"),
@@ -519,7 +520,7 @@ function barEl(choice, number, press) {
     keyEl(String(number)),
     labelEl(choice.shown),
     el("span", { class: "track" }, el("span", { style: { width: `${Math.max(1, 100 * choice.p)}%` } })),
-    el("span", { class: "percent" }, choice.percent),
+    el("span", { class: "percent" }, choice.by ? el("bdi", {}, choice.by) : choice.percent),
   );
 }
 

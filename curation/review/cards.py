@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from curation.duplicates.keeping import Proposal, propose_keep
 from curation.errors import NotFoundError
-from curation.explain import explain, explain_case, explain_parts, read_evidence
+from curation.explain import explain, explain_case, explain_parts, explain_pieces, read_evidence
 from curation.records import make_annotation_id
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
@@ -72,6 +72,7 @@ class Card:
     settle_label : of a case, the label that is proposed for all members, "" where nothing favours one
     measurements : what was measured on the picture, by column name
     status, reason : "ok", or "unreadable" and why
+    said_by : label -> who says so, where that is known and not the model
     """
 
     item_id: str
@@ -93,6 +94,7 @@ class Card:
     measurements: Mapping[str, float]
     status: str
     reason: str
+    said_by: Mapping[str, str] = field(default_factory=dict)
 
 
 def cards(
@@ -209,13 +211,6 @@ def _why(found: Sequence[Mapping[str, Any]], is_case: bool) -> tuple[tuple[str, 
             sentences.append(text)
             parts.append(tuple(pieces))
     return tuple(sentences), tuple(parts)
-
-
-def explain_pieces(pieces: Sequence[str]) -> str:
-    """The pieces of explain_parts as one safe sentence, class names in quotes."""
-    from curation.explain import Label, visible
-
-    return "".join(f"“{visible(part)}”" if isinstance(part, Label) else visible(part, 500, False) for part in pieces)
 
 
 def _suggestions(

@@ -263,7 +263,13 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
     """
     show = bool(item.show_suggestion)
     choices = [
-        {"label": name, "shown": visible(name), "p": round(p, 4), "percent": percent(p) if p > 0 else ""}
+        {
+            "label": name,
+            "shown": visible(name),
+            "p": round(p, 4),
+            "percent": percent(p) if p > 0 else "",
+            "by": visible(card.said_by.get(name, ""), 60, False),
+        }
         for name, p in card.suggestions
         if name and name != card.given_label
     ]
@@ -276,6 +282,7 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
         "issues": [title_of(name) for name in card.issues],
         "given": card.given_label,
         "given_shown": visible(card.given_label),
+        "given_by": visible(card.said_by.get(card.given_label, ""), 100, False),
         "p_given": None if card.p_given is None else percent(card.p_given),
         "choices": choices if show else [],
         "why": [

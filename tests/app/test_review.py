@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pandas as pd
 import pytest
 
 from app import data
-from curation import store
+from curation import manifest, store
+from curation.manifest.publish import publish
 from tests.app.tabs import Tab, decision, undo
-from tests.app.workspaces import DATASET, make_workspace, sample_ids
+from tests.app.workspaces import DATASET, import_again, make_workspace, sample_ids
 
 IDS = sample_ids(30)
 
@@ -279,3 +281,36 @@ def test_a_second_opinion_is_blind(tab: Tab, workspace: Path, monkeypatch: pytes
     assert card["state"] == "second"
     assert (card["choices"], card["why"], card["show_suggestion"]) == ([], [], False)
     assert "fox" not in json.dumps({**card, "neighbours": []})
+
+
+def sentence(parts: list[list[Any]]) -> str:
+    return "".join(f"[{text}]" if is_label else text for text, is_label in parts)
+
+
+@pytest.mark.parametrize(("key", "label"), [("pick", "yak"), ("keep", "fox")])
+def test_a_label_that_source_and_reviewer_both_changed_says_so_and_offers_both(
+    tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch, key: str, label: str
+) -> None:
+    tab.decide("pick", "fox", item=IDS[10])
+    engine, folder = store.open_store(workspace), manifest.manifest_folder(workspace, DATASET)
+    publish(folder, engine, DATASET, "a fox", "lead")
+    assert import_again(workspace, {10: "yak"}) == "v0003"
+    later = Tab(workspace, monkeypatch)
+    card = later.data["cards"][0]
+    assert card["id"].startswith("c")
+    day = r"\d{4}-\d\d-\d\d"
+    why = sentence(card["why"][0])
+    assert re.fullmatch(
+        rf"Reviewed as \[fox\] \(ann, {day}\); the source says \[yak\] since it was imported again \({day}\). "
+        r"Before, it was \[owl\].",
+        why,
+    )
+    assert card["issues"][0] == "changed on both sides"
+    assert (card["given"], card["given_by"][:3]) == ("fox", "ann")
+    assert (card["choices"][0]["label"], card["choices"][0]["by"]) == ("yak", "the source")
+    answer = later.decide(key, *(["yak"] if key == "pick" else []))
+    assert answer["rejected"] == []
+    publish(folder, engine, DATASET, "looked again", "lead")
+    rows_now = manifest.read(folder, "v0004" if key == "pick" else manifest.versions(folder)[-1])
+    assert rows_now.set_index("sample_id").loc[IDS[10], "label"] == label
+    assert not any(item.startswith("c") for item in Tab(workspace, monkeypatch).data["queue"])

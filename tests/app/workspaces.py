@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from curation import manifest, runs
 from curation.detectors import ISSUE_COLUMNS
+from curation.manifest.reimport import ensure_version
 from curation.records import SAMPLE_COLUMNS, empty_annotations, empty_samples, make_annotation_id, make_sample_id
 
 LABELS = ("cat", "dog", "owl", "fox")
@@ -52,6 +53,15 @@ def make_workspace(
         runs.finish(partial, facts)
     manifest.write_first(samples, annotations, manifest.manifest_folder(folder, DATASET), author="test", message="made")
     return folder
+
+
+def import_again(folder: Path, labels: Mapping[int, str], count: int = 30) -> str:
+    """The source says other labels by now, by number of the picture; the version that makes of it."""
+    samples, annotations = _tables([f"p{number:03d}.png" for number in range(count)], LABELS)
+    for number, label in labels.items():
+        annotations.loc[number, "label"] = label
+    place = manifest.manifest_folder(folder, DATASET)
+    return ensure_version(samples, annotations, place, author="test", message="again", dataset=DATASET).version
 
 
 def sample_ids(count: int) -> list[str]:
