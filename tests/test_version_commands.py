@@ -12,8 +12,8 @@ from curation import cli, store
 from curation.decisions import Action, Decision
 from curation.manifest import NewVersion, manifest_folder, read, write_version
 from curation.manifest.version_files import versions
-from tests.test_changes import make_rows
-from tests.test_history import relabel
+from tests.manifest.test_changes import make_rows
+from tests.manifest.test_history import relabel
 
 HOSTILE = ["\x1b[31mred", "cat\u202egnp", "[bold]x[/bold]", "<script>", "a\nb\0c", "=cmd|'/C calc'!A0", "x" * 100_000]
 

@@ -22,7 +22,7 @@ from curation.manifest import NewVersion, history, read, write_version
 from curation.manifest.publish import publish
 from curation.manifest.verify import verify
 from curation.manifest.version_files import read_header, unfinished, versions
-from tests.test_changes import make_rows, same
+from tests.manifest.test_changes import make_rows, same
 
 ROOT = Path(__file__).parents[1]
 HEAD = make_rows(*({"id": name} for name in "abcdef"))

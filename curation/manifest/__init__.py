@@ -26,6 +26,7 @@ from curation.files import open_for_arrow
 from curation.manifest.version_files import (
     FORMAT,
     MAIN,
+    damage,
     head,
     headers,
     json_lines_writer,
@@ -167,14 +168,17 @@ def write_version(rows: pd.DataFrame, new: NewVersion, folder: Path) -> str:
 
     Raises
     ------
-    WorkspaceError : the branch has a newer version than `new.parent` (says who published what), the folder cannot be
-        written, or the disk is full; nothing has changed.
+    WorkspaceError : the branch has a newer version than `new.parent` (says who published what), a parent is not what it
+        was published as, the folder cannot be written, or the disk is full; nothing has changed.
     """
     rows = sorted_rows(rows)
     facts = {"hash": canonical_hash(rows), **count_rows(rows)}
     with lock(folder) as locked:
         if head(folder, new.branch) != new.parent:
             raise overtaken(folder, new.parent, new.branch)
+        for parent in filter(None, (new.parent, new.merged)):
+            for problem in damage(folder, parent):
+                raise WorkspaceError(f"{problem} Nothing was written; restore it from a backup or git.")
         if locked:
             remove_unfinished(folder)
         known = versions(folder)

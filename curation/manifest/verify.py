@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from curation.manifest import canonical_hash, count_rows, read
 from curation.manifest.changes import apply, diff
 from curation.manifest.history import changes_of, row_changes
 from curation.manifest.version_files import (
-    file_hash,
+    damage,
     number,
     pointers,
     read_header,
@@ -56,11 +55,7 @@ def verify(folder: Path, progress: Progress = SILENT) -> list[str]:
 def _version(folder: Path, name: str, previous: tuple[str, pd.DataFrame] | None, problems: list[str]) -> pd.DataFrame:
     """The rows of a version; what is wrong with it is added to `problems`."""
     header = read_header(folder, name)
-    problems += [
-        f"{folder / file} is not what {name} was published with: its bytes have another hash."
-        for file, expected in header["files"].items()
-        if _hash_of(folder, file) != expected
-    ]
+    problems += damage(folder, name)
     rows = read(folder, name)
     if canonical_hash(rows) != header["hash"]:
         problems.append(f"The rows of {folder / name}.parquet do not have the hash that the header says.")
@@ -99,15 +94,6 @@ def _parent(
     if [{key: line.get(key) for key in keys} for line in row_changes(folder, name)] != expected:
         problems.append(f"{folder / name}.changes.jsonl does not say what differs between {parent} and {name}.")
     return problems
-
-
-def _hash_of(folder: Path, file: str) -> str:
-    if os.path.basename(file) != file:
-        return "a path"
-    try:
-        return file_hash(folder / file)
-    except OSError as error:
-        return str(error.strerror)
 
 
 def _gaps(names: list[str]) -> Iterator[str]:

@@ -36,6 +36,11 @@ _DEFAULTS: dict[str, Any] = {
     "changes": {},
     "files": {},
 }
+# What the fields of a header are, where they are there.
+_TEXTS = ("hash", "branch", "kind", "dataset", "author", "message", "created", "header_hash")
+_TEXTS_OR_NULL = ("parent", "parent_hash", "merged", "source_hash")
+_POINTED = ("name", "hash", "created", "author", "message")  # of a tag or branch
+_COUNTS = ("rows", "samples", "annotations", "excluded")
 _VERSION = re.compile(r"v(\d{4,9})\.json")
 _PART = re.compile(r"v(\d{4,9})\.(?:parquet|changes\.jsonl|source\.jsonl)")
 _POINTER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,58}[A-Za-z0-9_-])?")
@@ -73,9 +78,24 @@ def read_header(folder: Path, version: str) -> dict[str, Any]:
     header = {**_DEFAULTS, **_read_json(path)}
     if not {"rows", "hash", "parent"} <= set(header) or header.get("version", version) != version:
         raise WorkspaceError(f"{path} is damaged (fields are missing); restore it from a backup or git.")
+    wrong = _wrong_fields(header)
+    if wrong:
+        raise WorkspaceError(f"{path} is damaged (its {wrong[0]} cannot be); restore it from a backup or git.")
     if header.get("format", FORMAT) != FORMAT:
         raise WorkspaceError(f"{path} has the format {header['format']!r}, which a newer curate wrote. Upgrade curate.")
     return header
+
+
+def _wrong_fields(header: Mapping[str, Any]) -> list[str]:
+    """The fields of a header that are not what such a field can be."""
+    kinds: dict[str, type | tuple[type, ...]] = {**dict.fromkeys(_TEXTS, str), **dict.fromkeys(_COUNTS, int)}
+    kinds |= dict.fromkeys(_TEXTS_OR_NULL, (str, type(None)))
+    wrong = [name for name, kind in kinds.items() if name in header and not isinstance(header[name], kind)]
+    for name, kind in (("files", str), ("changes", int), ("decisions", str)):
+        value = header[name] or {}
+        if not isinstance(value, dict) or not all(isinstance(part, kind) for part in value.values()):
+            wrong.append(name)
+    return wrong
 
 
 def headers(folder: Path) -> dict[str, dict[str, Any]]:
@@ -153,7 +173,11 @@ def resolve(folder: Path, name: str) -> str:
 def pointers(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
     """Tags (`kind` = "tags") or the starts of branches ("branches"), by name."""
     names = sorted(name.removesuffix(".json") for name in _names(folder / kind) if name.endswith(".json"))
-    return {name: _read_json(folder / kind / f"{name}.json") for name in names if not name.startswith(".")}
+    found = {name: _read_json(folder / kind / f"{name}.json") for name in names if not name.startswith(".")}
+    for name, value in found.items():
+        if not isinstance(value.get("version"), str) or not all(isinstance(value.get(k, ""), str) for k in _POINTED):
+            raise WorkspaceError(f"{folder / kind / name}.json is damaged; restore it from a backup or git.")
+    return found
 
 
 def check_pointer_name(name: str) -> str:
@@ -239,7 +263,9 @@ def write_files(
         path = folder / f"{version}{suffix}"
         write_new(path, write, f"manifest.{'rows' if suffix == '.parquet' else suffix.split('.')[1]}")
         files[path.name] = file_hash(path)
-    write_new(folder / f"{version}.json", json_writer({**header, "files": files}), "manifest.header")
+    header = {**header, "files": files}
+    header["header_hash"] = header_hash(header)
+    write_new(folder / f"{version}.json", json_writer(header), "manifest.header")
 
 
 def write_new(path: Path, write: Callable[[BinaryIO], object], name: str) -> None:
@@ -311,7 +337,7 @@ def read_lines(path: Path, containing: str = "") -> list[dict[str, Any]]:
                 at += 1
                 if containing in line:
                     value = json.loads(line)
-                    if not isinstance(value, dict) or "change" not in value:
+                    if not _is_change(value):
                         raise ValueError("it is no change")
                     found.append(value)
     except FileNotFoundError:
@@ -319,6 +345,47 @@ def read_lines(path: Path, containing: str = "") -> list[dict[str, Any]]:
     except (OSError, ValueError, RecursionError) as error:
         raise WorkspaceError(f"{path}:{at} is damaged ({error}); restore it from a backup or git.") from error
     return found
+
+
+def _is_change(value: Any) -> bool:
+    """Whether a line says what happened, and, but for that of a first import, to which sample."""
+    if not isinstance(value, dict) or not isinstance(value.get("change"), str):
+        return False
+    of_sample = ("sample_id", "annotation_id", "path")
+    return value["change"] == "import" or all(isinstance(value.get(name), str) for name in of_sample)
+
+
+def damage(folder: Path, version: str) -> list[str]:
+    """Which files of a version are not those that it was published with, a sentence each; the rows are not read.
+
+    Raises
+    ------
+    NotFoundError, WorkspaceError : its header cannot be read.
+    """
+    header = read_header(folder, version)
+    found = [
+        f"{folder / file} is not what {version} was published with: its bytes have another hash."
+        for file, expected in header["files"].items()
+        if _hash_in(folder, file) != expected
+    ]
+    if header.get("header_hash", "") not in ("", header_hash(_read_json(folder / f"{version}.json"))):
+        found.append(f"{folder / version}.json is not what {version} was published with: it was edited since.")
+    return found
+
+
+def _hash_in(folder: Path, file: str) -> str:
+    if os.path.basename(file) != file:
+        return "a path"
+    try:
+        return file_hash(folder / file)
+    except OSError as error:
+        return str(error.strerror)
+
+
+def header_hash(header: Mapping[str, Any]) -> str:
+    """`sha256:` and the hex digest of a header without its own `header_hash`, however it is indented."""
+    text = json.dumps({name: value for name, value in header.items() if name != "header_hash"}, sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def file_hash(path: Path) -> str:

@@ -18,7 +18,7 @@ from curation.manifest.merge import merge
 from curation.manifest.publish import propose, publish
 from curation.manifest.revert import revert_reviewer, revert_sample, revert_version
 from curation.manifest.version_files import ancestors, head, read_header, resolve, versions
-from tests.test_changes import EMPTY, make_rows, same, tables
+from tests.manifest.test_changes import EMPTY, make_rows, same, tables
 
 NAMES = ("a", "b", "c", "d")
 

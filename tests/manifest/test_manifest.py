@@ -171,7 +171,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from curation.files import set_failpoints
-from tests.test_manifest import ensure, make_records
+from tests.manifest.test_manifest import ensure, make_records
 set_failpoints(sys.argv[2])
 print(ensure(make_records(), Path(sys.argv[1])).version)
 """
@@ -210,7 +210,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from curation.errors import WorkspaceError
-from tests.test_manifest import ensure, make_records
+from tests.manifest.test_manifest import ensure, make_records
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:

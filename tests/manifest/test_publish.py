@@ -18,7 +18,7 @@ from curation.manifest import NewVersion, canonical_hash, read, write_version
 from curation.manifest.changes import apply, diff
 from curation.manifest.publish import Plan, id_ranges, plan, propose, publish, published_ids, read_ranges
 from curation.manifest.version_files import read_header, read_lines, versions
-from tests.test_changes import make_rows, same
+from tests.manifest.test_changes import make_rows, same
 
 COLUMNS = (
     "decision_id", "dataset", "action_id", "item_id", "sample_id", "annotation_id", "verdict", "labels", "reason",

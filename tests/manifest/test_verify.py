@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from curation.manifest import history, read
+from curation.errors import WorkspaceError
+from curation.manifest import NewVersion, history, read, write_version
 from curation.manifest.merge import merge
 from curation.manifest.verify import verify, verify_pictures
-from tests.test_changes import make_rows
-from tests.test_history import relabel, write
+from tests.manifest.test_changes import make_rows
+from tests.manifest.test_history import relabel, write
 
 
 @pytest.fixture
@@ -87,6 +88,16 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing change list": (lambda f: (f / "v0003.changes.jsonl").unlink(), "another hash"),
     "a missing rows file": (lambda f: (f / "v0003.parquet").unlink(), "damaged"),
     "a cut line": (lambda f: (f / "v0002.changes.jsonl").write_text('{"change": "rel'), "damaged"),
+    "a line of no sample": (lambda f: (f / "v0002.changes.jsonl").write_text('{"change": "relabel"}'), "no change"),
+    "a line of nothing": (lambda f: (f / "v0002.changes.jsonl").write_text('{"change": ["x"]}'), "no change"),
+    "who made it": (lambda f: edit(f / "v0002.json", author="eve"), "it was edited since"),
+    "a parent that is a number": (lambda f: edit(f / "v0002.json", parent=1), "its parent cannot be"),
+    "a parent that is a path": (lambda f: edit(f / "v0002.json", parent="../v0001"), "../v0001, which is missing"),
+    "decisions that are a list": (lambda f: edit(f / "v0002.json", decisions=["1-3"]), "its decisions cannot be"),
+    "decisions that are a number": (lambda f: edit(f / "v0002.json", decisions={"ids": 7}), "its decisions cannot be"),
+    "files that are a number": (lambda f: edit(f / "v0002.json", files=3), "its files cannot be"),
+    "counts that are a list": (lambda f: edit(f / "v0002.json", changes=[1]), "its changes cannot be"),
+    "rows that are text": (lambda f: edit(f / "v0002.json", rows="3"), "its rows cannot be"),
     "a cut header": (lambda f: (f / "v0002.json").write_text("{"), "damaged"),
     "a header of another version": (lambda f: edit(f / "v0002.json", version="v0007"), "damaged"),
     "another parent's hash": (lambda f: edit(f / "v0002.json", parent_hash="sha256:0"), "made from another v0001"),
@@ -97,6 +108,8 @@ TAMPERINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a tag of nothing": (lambda f: edit(f / "tags" / "one.json", version="v0099"), "'v0099', which is not there"),
     "a tag of a path": (lambda f: edit(f / "tags" / "one.json", version="../../v0001"), "is not there"),
     "a tag of other rows": (lambda f: edit(f / "tags" / "one.json", hash="sha256:0"), "names another v0002"),
+    "a tag without a version": (lambda f: (f / "tags" / "one.json").write_text("{}"), "damaged"),
+    "a branch without a version": (lambda f: (f / "branches" / "try.json").write_text("{}"), "damaged"),
     "a cut tag": (lambda f: (f / "tags" / "one.json").write_text("["), "damaged"),
     "a leftover": (lambda f: (f / "v0005.parquet").write_bytes(b""), "left by a killed publisher"),
 }
@@ -130,9 +143,61 @@ def test_pictures_are_compared_byte_for_byte(tmp_path: Path) -> None:
 def test_a_version_of_a_release_that_wrote_less_is_fine(folder: Path) -> None:
     """Headers of the first release have no branch, kind, counts of changes or hashes of files."""
     header = json.loads((folder / "v0001.json").read_text())
-    for name in ("branch", "kind", "merged", "changes", "files", "decisions", "parent_hash", "dataset", "excluded"):
+    for name in (
+        *("branch", "kind", "merged", "changes", "files", "decisions", "parent_hash", "dataset", "excluded"),
+        "header_hash",
+    ):
         header.pop(name)
     (folder / "v0001.json").write_text(json.dumps(header))
     assert verify(folder) == []
     assert len(read(folder, "v0001")) == 3
     assert [entry["kind"] for entry in history.log(folder)] == ["merge", "publish", "publish", "import"]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def _another_label(folder: Path) -> None:
+    """A whole Parquet file with the rows of another version; only hashes tell."""
+    (folder / "v0004.parquet").write_bytes((folder / "v0003.parquet").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        _another_label,
+        lambda f: _cut(f / "v0004.parquet"),
+        lambda f: _cut(f / "v0004.changes.jsonl"),
+        lambda f: (f / "v0004.changes.jsonl").unlink(),
+        lambda f: edit(f / "v0004.json", message="something else"),
+        lambda f: edit(f / "v0004.json", parent=["v0003"]),
+        lambda f: _cut(f / "v0004.json"),
+        lambda f: _cut(f / "v0003.changes.jsonl"),  # the second parent, where it is merged
+    ],
+)
+def test_nothing_is_published_on_top_of_what_was_tampered_with(folder: Path, tamper: Callable[[Path], object]) -> None:
+    rows = read(folder, "v0004")
+    merged = NewVersion("v0004", "merge", "lead", "", [], merged="v0003")
+    tamper(folder)
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(WorkspaceError, match="restore it from a backup or git"):
+        write_version(rows, merged, folder)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda f: (f / "v0002.changes.jsonl").write_text('{"change": "relabel"}\n'),
+        lambda f: (f / "tags" / "one.json").write_text('{"version": {"a": 1}}'),
+        lambda f: (f / "branches" / "try.json").write_text("{}"),
+        lambda f: edit(f / "v0002.json", decisions=["x"]),
+    ],
+)
+def test_what_reads_damaged_versions_says_so(folder: Path, tamper: Callable[[Path], object]) -> None:
+    tamper(folder)
+    with pytest.raises(WorkspaceError, match="damaged"):
+        history.open_conflicts(folder)
+        history.log(folder)
+        history.branches(folder)

@@ -16,7 +16,7 @@ from curation.training.folds import CrossValidation, assign_folds, ungroup_folds
 from curation.training.model import load_backbone
 from curation.training.plan import Plan, choose_plan
 from curation.training.probe import fit_heads
-from tests.test_train import _pictures
+from tests.training.test_train import _pictures
 
 
 def _compact(epochs=3):
@@ -98,8 +98,8 @@ KILLED = """
 import sys, numpy as np
 from pathlib import Path
 from curation.files import set_failpoints
-from tests.test_crossval import _compact, _cross_validate
-from tests.test_train import _pictures
+from tests.training.test_crossval import _compact, _cross_validate
+from tests.training.test_train import _pictures
 from curation.training.folds import assign_folds
 set_failpoints(sys.argv[2])
 pixels, labels = _pictures(60)
