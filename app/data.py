@@ -19,13 +19,14 @@ from curation.manifest import history
 from curation.manifest.version_files import head
 from curation.review import consensus, learning, overview
 from curation.review import groups as grouping
-from curation.review.conflict_items import with_conflicts
 from curation.review.desk import Album, lay_out
 from curation.review.relearning import EVERY, relearn
+from curation.review.work_queue import labels_given, refill
 from curation.runs import Run, read_run
 
 BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here
 FRESH_SECONDS = 5.0
+LOOK_AGAIN = 5_000  # verdicts until the queue learns about the items further down
 COUNTED_AT_ONCE = 20_000  # items; counting more takes longer than a decision may
 
 
@@ -35,7 +36,7 @@ class Project:
 
     room : tells this data set and store from others on the same address
     changed : present label by sample_id where it is not the run's; flagged : number of items with a finding
-    size : number of items; head : the first of them as the queue was filled (curation.review.ITEM_COLUMNS)
+    size : number of items; head : those of them that the queue learns from (curation.review.ITEM_COLUMNS)
     """
 
     workspace: Path
@@ -59,9 +60,11 @@ class Project:
         return frozenset(self.labels) | self.new_labels
 
     def cards(self, items: list[store.Item]) -> list[review.Card]:
-        """The cards of claimed items."""
+        """The cards of claimed items, their neighbours labelled as reviewers see them now."""
         members = {item.item_id: item.members for item in items}
-        return review.cards(self.run, [item.item_id for item in items], members, self.changed)
+        found = review.cards(self.run, [item.item_id for item in items], members, self.changed)
+        near = {neighbour.sample_id for card in found for neighbour in card.neighbours}
+        return review.with_reviewed(found, store.effective(self.engine, self.dataset, near))
 
 
 def open_project(workspace: Path, run_id: str | None, target: str) -> Project:
@@ -82,35 +85,24 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
     engine = _engine(target or workspace)
     dataset = str(run.info["dataset"])
     folder = manifest.manifest_folder(Path(workspace), dataset)
-    rows = manifest.read(folder, version) if version else None
-    decided = store.decisions(engine, dataset)
-    items = review.build_items(run, rows, decided)
+    queue = refill(engine, run, folder)
     index = review.open_index(run)
-    if rows is not None:
-        items = with_conflicts(items, folder, version, rows, index.samples["sample_id"])
-    store.fill(engine, dataset, run.run_id, version, items)
-    labels = set(index.classes) | (set() if rows is None else set(rows["label"])) | _labels_of(decided)
+    labels = set(index.classes) | (set() if queue.rows is None else set(queue.rows["label"]))
     return Project(
         workspace=Path(workspace),
         engine=engine,
         run=run,
         dataset=dataset,
-        version=version,
+        version=queue.version,
         room=f"{store.store_id(engine)}:{dataset}",
         folder=folder,
         album=Album(index.root, index.samples),
-        labels=tuple(sorted(labels - {""}, key=str.casefold)),
-        changed={} if rows is None else review.changed_labels(run, rows),
-        flagged=int((items["issues"] != "").sum()),
-        size=len(items),
-        head=items.head(learning.LIMIT),
+        labels=tuple(sorted((labels | labels_given(queue.decided)) - {""}, key=str.casefold)),
+        changed=queue.changed,
+        flagged=int((queue.items["issues"] != "").sum()),
+        size=len(queue.items),
+        head=learning.worth_knowing(queue.items, set(queue.decided["item_id"])),
     )
-
-
-def _labels_of(decided: pd.DataFrame) -> set[str]:
-    import json
-
-    return {label for text in decided["labels"].unique() for label in json.loads(text)} if len(decided) else set()
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -139,8 +131,8 @@ def verdicts(project: Project) -> pd.DataFrame:
 
 def expected_left(project: Project) -> dict[str, float]:
     """Expected changes among open items; see curation.review.overview."""
-    known = _features(project, project.room, project.run.run_id, project.version)
     given = verdicts(project)
+    known = _known(project, given)
     flagged = dict(zip(project.head["item_id"], project.head["issues"] != "", strict=True))
     return overview.expected_left(learning.calibrated(known, given), known.ids, given, flagged)
 
@@ -155,9 +147,18 @@ def agreement(project: Project) -> tuple[pd.DataFrame, float, pd.DataFrame]:
     return consensus.agreement_of_pairs(decided), consensus.krippendorff_alpha(decided), crowd.reset_index(drop=True)
 
 
+def _known(project: Project, given: pd.DataFrame) -> learning.Features:
+    """What the queue learns from: every so many verdicts it looks further down, past what was decided."""
+    done = len(given) // LOOK_AGAIN
+    decided = frozenset(given["item_id"]) if done else frozenset()
+    return _features(project, decided, project.room, project.run.run_id, project.version, done)
+
+
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _features(_project: Project, room: str, run_id: str, version: str) -> learning.Features:
-    return learning.features(_project.run, _project.head)
+def _features(
+    _project: Project, _decided: frozenset[str], room: str, run_id: str, version: str, done: int
+) -> learning.Features:
+    return learning.features(_project.run, _project.head, decided=_decided)
 
 
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, max_entries=8)
@@ -231,11 +232,11 @@ def learn_soon(project: Project, fresh: int) -> None:
     if project.decided["since"] < EVERY or not _learning.acquire(blocking=False):
         return
     project.decided["since"] = 0
-    known = _features(project, project.room, project.run.run_id, project.version)
 
     def work() -> None:
         try:
-            relearn(project.engine, project.dataset, known)
+            given = verdicts(project)
+            relearn(project.engine, project.dataset, _known(project, given), given)
         except CurationError:
             return  # the order stays as it was; the next decisions try again
         finally:

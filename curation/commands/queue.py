@@ -72,10 +72,11 @@ def command(
     dataset = str(run.info["dataset"])
     engine = open_store(store or workspace)
     with RichProgress() as progress:
-        refill(engine, run, manifest_folder(workspace, dataset), progress)
+        queue = refill(engine, run, manifest_folder(workspace, dataset), progress)
     filters = Filters(issue=issue, given_label=label, split=split, text=text, state=state)
     items = find_items(engine, dataset, filters, top, reviewer)
-    cards = review.cards(run, [item.item_id for item in items], {item.item_id: item.members for item in items})
+    members = {item.item_id: item.members for item in items}
+    cards = review.cards(run, [item.item_id for item in items], members, queue.changed)
     if as_json:
         print_json([_facts(item, card) for item, card in zip(items, cards, strict=True)])
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +26,7 @@ from curation.runs import Run
 __all__ = [
     "ACTIONS", "ITEM_COLUMNS", "Card", "Context", "Member", "Neighbour", "build_items", "cards", "case_id",
     "changed_labels", "open_index", "picture_bytes", "reviewed_labels", "search_labels", "verdict_action",
+    "with_reviewed",
 ]  # fmt: skip
 
 ITEM_COLUMNS = [
@@ -48,8 +49,8 @@ def build_items(run: Run, rows: pd.DataFrame | None = None, known: pd.DataFrame 
     ----------
     rows : manifest rows of the version under review (curation.manifest.COLUMNS): labels, splits and paths are taken
         from there, and pictures that it excludes or does not have are left out; None = as the run saw the data
-    known : decisions so far, columns `item_id`, `sample_id`, `verdict` at least (the store's `effective` or
-        `decisions`; of these, undone ones are seen by `action_id` and `undoes`). A case that was judged `distinct`, or
+    known : decisions so far on which all agree, columns `item_id`, `sample_id`, `verdict` at least (the store's
+        `decisions`, in which undone ones are seen by `action_id` and `undoes`). A case that was judged `distinct`, or
         what is left of a larger case that was settled, is a case no more; its pictures become items of their own.
 
     Returns
@@ -216,8 +217,6 @@ def _settled_cases(known: pd.DataFrame | None) -> dict[str, list[_Settled]]:
     rows = known[known["item_id"].str.startswith("d") & ~known["verdict"].isin(["unsure", UNDO])]
     if "undoes" in known and "action_id" in known:
         rows = rows[~rows["action_id"].isin(known["undoes"])]
-    if "state" in known:  # a second opinion is still to come
-        rows = rows[rows["state"] == "done"]
     by_sample: dict[str, list[_Settled]] = {}
     for item_id, group in rows.groupby("item_id", sort=False):
         case = _Settled(str(item_id), frozenset(group["sample_id"]), bool((group["verdict"] == "distinct").all()))
@@ -246,7 +245,7 @@ def changed_labels(run: Run, rows: pd.DataFrame) -> dict[str, str]:
 
 
 def reviewed_labels(decided: pd.DataFrame) -> dict[str, str]:
-    """Label by sample_id as reviewers see it now: the `reviewed` of `cards`.
+    """Label by sample_id as reviewers see it now.
 
     decided : the store's `effective` table; of several reviewers, the later row counts. Labels that were kept are not
         listed, nor samples that were excluded or left undecided; of several labels the first.
@@ -259,6 +258,15 @@ def reviewed_labels(decided: pd.DataFrame) -> dict[str, str]:
         else:
             found.pop(str(sample_id), None)
     return found
+
+
+def with_reviewed(found: Sequence[Card], decided: pd.DataFrame) -> list[Card]:
+    """The cards with their neighbours' labels as reviewers see them now; decided : the store's `effective` table."""
+    labels = reviewed_labels(decided)
+    return [
+        replace(card, neighbours=tuple(replace(n, label=labels.get(n.sample_id, n.label)) for n in card.neighbours))
+        for card in found
+    ]
 
 
 def search_labels(names: Sequence[str], text: str, limit: int = 8) -> list[str]:

@@ -102,7 +102,6 @@ def cards(
     item_ids: Sequence[str],
     members: Mapping[str, Sequence[str]] | None = None,
     labels: Mapping[str, str] | None = None,
-    reviewed: Mapping[str, str] | None = None,
 ) -> list[Card]:
     """The cards of some items, in the order asked for.
 
@@ -111,7 +110,6 @@ def cards(
     members : sample ids by item id, as the store has them (`Item.members`); an item without an entry has all members
         of its cluster that the run knows
     labels : the data set's present label by sample_id, where it is not the run's (see review.changed_labels)
-    reviewed : label by sample_id where reviewers have decided since; shown with the neighbours
 
     Raises
     ------
@@ -119,13 +117,10 @@ def cards(
     """
     index = open_index(run)
     current = labels or {}
-    decided = {**current, **(reviewed or {})}
-    return [_card(index, item_id, (members or {}).get(item_id), current, decided) for item_id in item_ids]
+    return [_card(index, item_id, (members or {}).get(item_id), current) for item_id in item_ids]
 
 
-def _card(
-    index: RunIndex, item_id: str, given: Sequence[str] | None, current: Mapping[str, str], decided: Mapping[str, str]
-) -> Card:
+def _card(index: RunIndex, item_id: str, given: Sequence[str] | None, current: Mapping[str, str]) -> Card:
     rows = _rows_of_item(index, item_id, given)
     is_case = item_id.startswith("d")
     samples = index.samples.iloc[rows]
@@ -151,7 +146,7 @@ def _card(
         why_parts=parts,
         issues=tuple(dict.fromkeys(str(row["issue"]) for row in found if row["is_issue"])),
         score=float(min((row["score"] for row in found), default=1.0)),
-        neighbours=_neighbours(index, first, decided),
+        neighbours=_neighbours(index, first, current),
         members=_members(index, samples, rows, proposal.place if is_case else -1),
         keep_why=proposal.why,
         settle_label=settled,

@@ -67,6 +67,15 @@ class Features:
     classes: tuple[str, ...]
 
 
+def worth_knowing(items: pd.DataFrame, decided: Collection[str], times: int = 4) -> pd.DataFrame:
+    """The part of the queue that `features` may come to look at while a workspace stays open: of the decided items the
+    first LIMIT, of the others the first `times` LIMIT, in the static order."""
+    order = np.argsort(-items["priority"].to_numpy(dtype=np.float64), kind="stable")
+    known = items["item_id"].isin(list(decided)).to_numpy()[order]
+    use = np.where(known, np.cumsum(known) <= LIMIT, np.cumsum(~known) <= times * LIMIT)
+    return items.iloc[order[use]].reset_index(drop=True)
+
+
 def features(run: Run, items: pd.DataFrame, limit: int = LIMIT, decided: Collection[str] = ()) -> Features:
     """What the model looks at: the first `limit` items of the static order.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -35,8 +36,10 @@ def decisions(engine: Engine, dataset: str, since_id: int = 0, reviewer: str = "
     return _frame(engine, query.order_by(table.c.decision_id))
 
 
-def effective(engine: Engine, dataset: str) -> pd.DataFrame:
+def effective(engine: Engine, dataset: str, sample_ids: Collection[str] | None = None) -> pd.DataFrame:
     """The latest decision of each reviewer on each sample that was not taken back, in the order of decision_id.
+
+    sample_ids : only those on these few samples; None = all
 
     `distinct`, and `unsure` of a case, say nothing about the samples themselves: they are rows beside the others.
 
@@ -67,6 +70,8 @@ def effective(engine: Engine, dataset: str) -> pd.DataFrame:
         .where(not_undone())
         .order_by(table.c.decision_id)
     )
+    if sample_ids is not None:
+        query = query.where(table.c.sample_id.in_(sorted(sample_ids)))
     rows = _frame(engine, query)
     own_item = (rows["item_id"] == rows["sample_id"]) | ~rows["verdict"].isin(["distinct", "unsure"])
     key = rows[["sample_id", "reviewer"]].assign(about=rows["item_id"].where(~own_item, ""))

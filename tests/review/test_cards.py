@@ -13,6 +13,7 @@ from curation.decisions import case_id, check_action
 from curation.duplicates.keeping import propose_keep
 from curation.errors import NotFoundError, SettingsError
 from curation.explain import Label
+from curation.review import with_reviewed
 from curation.review.actions import ACTIONS, Context, verdict_action
 from curation.review.cards import Card, cards
 from curation.review.run_index import open_index
@@ -82,7 +83,8 @@ def test_an_unflagged_picture_still_says_why_it_is_where_it_is(run: Run) -> None
 
 
 def test_neighbours_carry_the_labels_that_reviewers_gave_them(run: Run) -> None:
-    card = one(run, "s1", labels={"s4": "bird"}, reviewed={"s0": "dog"})
+    decided = pd.DataFrame({"sample_id": ["s0"], "verdict": ["relabel"], "labels": ['["dog"]']})
+    (card,) = with_reviewed([one(run, "s1", labels={"s4": "bird"})], decided)
     assert [(n.sample_id, n.label) for n in card.neighbours] == [("s4", "bird"), ("s0", "dog")]
     assert one(run, "s2").neighbours == ()
 
@@ -92,10 +94,6 @@ def test_a_card_shows_the_label_that_the_data_set_has_now(run: Run) -> None:
     assert card.given_label == card.members[0].label == "bird"
     assert "bird" not in [name for name, _ in card.suggestions]
     assert card.p_given == pytest.approx(0.6)
-
-
-def test_labels_under_review_do_not_change_what_was_given(run: Run) -> None:
-    assert one(run, "s1", reviewed={"s1": "bird"}).given_label == "dog"
 
 
 def test_a_case_shows_all_copies_and_what_the_label_should_be(run: Run) -> None:

@@ -235,6 +235,19 @@ def test_decided_items_take_no_place_of_open_ones(tmp_path: Path) -> None:
     assert set(reorder(found, said(items.head(50), "keep"))) == set(ids[50:57])
 
 
+def test_what_is_kept_of_the_queue_to_learn_from_does_not_end_with_what_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "LIMIT", 10)
+    run = doubted_run(tmp_path)
+    items = build_items(run)
+    ids = items["item_id"].tolist()
+    head = learning.worth_knowing(items, set(ids[:50]))
+    assert head["item_id"].tolist() == ids[:10] + ids[50:90]
+    further = features(run, head, limit=10, decided=ids[:70])
+    assert further.ids.tolist() == ids[:10] + ids[70:80]
+
+
 def test_cases_and_what_nothing_was_found_on_have_their_places(tmp_path: Path) -> None:
     labels = ["cat", "dog", "cat", ""]
     findings = [
