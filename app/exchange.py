@@ -17,14 +17,26 @@ from curation.explain import visible
 from curation.review.actions import Context
 from curation.review.cards import Card
 from curation.review.conflict_items import ISSUE, conflicts, explained
-from curation.review.desk import Message, Outcome, lay_group, lay_out, lay_tile, read_message, record_all
+from curation.review.desk import (
+    Message,
+    Outcome,
+    lay_group,
+    lay_out,
+    lay_tile,
+    lay_words,
+    read_message,
+    record_all,
+)
+from curation.review.earlier import explain_earlier
 from curation.review.groups import Group
 from curation.store import Filters, Item, claim, read_item, record, release, undo
+from curation.store.earlier import decided_suspects, said_of
 
 COMPONENTS = Path(__file__).parent / "components"
 TILES = 48  # of a grid at once
 TRIED = 10  # groups, when others hold the first ones
 LEASE_SECONDS = 300  # a tab that is looked at renews its leases every 100
+SHOWN_OPINIONS = 5  # on one item, the latest
 AHEAD = 6  # cards of the first answer: one to look at, the others loaded ahead
 
 
@@ -163,7 +175,7 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
         for card in cards:
             tab.show(card)
         laid = [lay_out(card, item, project.album) for card, item in zip(cards, new, strict=True)]
-        shared |= data.counts(project)
+        shared |= _counts(project) | {"earlier": _earlier(project, held, tab.reviewer)}
         data.warm_soon(project, filters, tab.reviewer, {item.item_id for item in held})
     except CurationError as error:
         return shared | {"error": shared["error"] or str(error)}
@@ -178,6 +190,21 @@ def _cards(project: Project, items: list[Item]) -> list[Card]:
     about = conflicts(project.folder, project.version)
     project.new_labels.update(side.wanted for item in items for side in about.get(item.item_id, ()) if side.wanted)
     return explained(found, about)
+
+
+def _earlier(project: Project, held: list[Item], reviewer: str) -> dict[str, list[Any]]:
+    """What was said of held items before, in words; not of those that are to be judged without knowing."""
+    known = said_of(project.engine, project.dataset, [item.item_id for item in held if not item.blind])
+    return {
+        item_id: [lay_words(explain_earlier(one, reviewer)) for one in said[-SHOWN_OPINIONS:]]
+        for item_id, said in known.items()
+    }
+
+
+def _counts(project: Project) -> dict[str, int]:
+    """How many items are decided, how many were flagged, and how many of those are decided."""
+    found = data.counts(project)
+    return {**found, "suspects": min(decided_suspects(project.engine, project.dataset), found["done"], found["total"])}
 
 
 def _answered(tab: state.Tab) -> dict[str, Any]:
@@ -209,7 +236,7 @@ def _answer_grid(project: Project, filters: Filters, by: str, user: str, message
         cards = _cards(project, held)
         for card in cards:
             tab.show(card)
-        shared |= data.counts(project)
+        shared |= _counts(project)
     except CurationError as error:
         return shared | {"error": shared["error"] or str(error)}
     return shared | {

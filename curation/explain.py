@@ -140,7 +140,7 @@ def explain_case(row: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a conflict: what it is called, who changed the sample there last, and when (ISO 8601); "" = unknown."""
+    """One side of a conflict: what it is called, who changed the sample there last, when (ISO 8601); "" = unknown."""
 
     name: str
     who: str = ""

@@ -25,6 +25,7 @@ class Desk extends Page {
     this.at = 0;
     this.history = []; // what this tab decided: [{action_id, item_id}]
     this.restored = new Set(); // taken back here, the server does not know yet
+    this.earlier = {}; // item id -> what was said of it before, in words
     this.drawn = null;
   }
 
@@ -37,6 +38,9 @@ class Desk extends Page {
 
   take(data) {
     for (const card of data.cards ?? []) this.keepCard(card);
+    const said = (earlier) => JSON.stringify(earlier[this.drawn] ?? []);
+    if (data.earlier && said(data.earlier) !== said(this.earlier)) this.drawn = null;
+    this.earlier = data.earlier ?? this.earlier;
     if (data.queue) this.mergeQueue(data);
   }
 
@@ -105,6 +109,8 @@ class Desk extends Page {
       kind: "decide",
       action_id: newId(),
       items: [card.id],
+      suspects: card.issues.length && !this.earlier[card.id] ? 1 : 0,
+      again: this.earlier[card.id] ? 1 : 0,
       name,
       labels,
       sample_id,
@@ -369,6 +375,7 @@ class Desk extends Page {
       "aside",
       { class: "side" },
       badgesEl(card),
+      this.drawEarlier(card),
       el("h3", {}, card.given_by ? "Label now" : "Given label"),
       el("p", { class: "given" }, labelEl(card.given_shown)),
       card.given_by ? el("p", { class: "muted under" }, el("bdi", {}, card.given_by)) : null,
@@ -382,6 +389,11 @@ class Desk extends Page {
       near.length ? el("div", { class: "near" }, ...near) : null,
       el("p", { class: "path" }, el("bdi", {}, card.path_shown), el("br"), card.facts),
     );
+  }
+
+  drawEarlier(card) {
+    const said = this.earlier[card.id];
+    return said ? el("div", { class: "earlier" }, ...said.map((parts) => el("p", {}, ...wordsEl(parts)))) : null;
   }
 
   drawButtons(card) {
@@ -457,6 +469,7 @@ class Desk extends Page {
       "div",
       { class: "casehead" },
       badgesEl(card),
+      this.drawEarlier(card),
       ...card.why.map(whyEl),
       isSettled(card)
         ? el("p", { class: "why" }, ...proposal)

@@ -64,6 +64,8 @@ class Grid extends Page {
       kind: "decide",
       action_id: newId(),
       items: chosen.map((cell) => cell.id),
+      suspects: chosen.filter((cell) => cell.suspect).length,
+      again: 0,
       name,
       labels,
       new_label: isNew,

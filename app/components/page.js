@@ -136,15 +136,18 @@ class Page {
 
   drawTop() {
     const { data, link } = this;
-    const unsent = link.pending.reduce((sum, action) => sum + (action.kind === "decide" ? action.items.length : 0), 0);
+    const unsent = link.pending.filter((action) => action.kind === "decide");
+    const sum = (count) => unsent.reduce((all, action) => all + (count(action) || 0), 0);
     const total = data.total ?? 0;
-    const done = (data.done ?? 0) + unsent;
+    const done = (data.done ?? 0) + sum((action) => action.items.length - action.again);
+    const suspects = Math.min(total, (data.suspects ?? 0) + sum((action) => action.suspects));
     const state = link.state;
     this.root.dataset.state = state;
     this.root.dataset.pending = String(link.pending.length);
     const key = JSON.stringify([
       total,
       done,
+      suspects,
       state,
       link.pending.length,
       link.error,
@@ -162,12 +165,8 @@ class Page {
         "div",
         { class: "line" },
         ...this.heading().map((part) => (part instanceof Array ? labelEl(part[0]) : el("span", {}, part))),
-        total
-          ? el("span", { class: "count" }, el("b", {}, done.toLocaleString()), ` of ${total.toLocaleString()} decided`)
-          : null,
-        total
-          ? el("span", { class: "bar" }, el("span", { style: { width: `${Math.min(100, (100 * done) / total)}%` } }))
-          : null,
+        data.total === undefined ? null : countEl(suspects, total, done),
+        total ? el("span", { class: "bar" }, el("span", { style: { width: `${(100 * suspects) / total}%` } })) : null,
         el("span", { class: "muted" }, this.decided > 0 ? `${this.decided} by you just now` : ""),
         el("span", { class: "grow" }),
         this.comment ? el("span", { class: "muted" }, "✎ ", el("bdi", {}, this.comment.slice(0, 60))) : null,
@@ -209,6 +208,20 @@ class Page {
   }
 }
 
+// How far it is: of the suspects, and how much else was decided.
+function countEl(suspects, total, done) {
+  const others = Math.max(0, done - suspects);
+  const [all, many, more] = [suspects, total, others].map((number) => number.toLocaleString());
+  if (!total) return el("span", { class: "count" }, el("b", {}, more), " decided");
+  return el(
+    "span",
+    { class: "count", title: "suspects are items with a finding" },
+    el("b", {}, all),
+    ` of ${many} suspects decided`,
+    others ? `, ${more} ${others === 1 ? "other" : "others"}` : "",
+  );
+}
+
 // Of these every pixel is looked at; larger ones are smoothed when they are enlarged.
 const isTiny = (size) => Boolean(size?.length) && Math.max(...size) <= 96;
 
@@ -230,4 +243,6 @@ function buttonEl(page, key, meaning, kind = "") {
   return button;
 }
 
-const whyEl = (parts) => el("p", { class: "why" }, ...parts.map(([text, isLabel]) => (isLabel ? labelEl(text) : text)));
+const wordsEl = (parts) => parts.map(([text, isLabel]) => (isLabel ? labelEl(text) : el("bdi", {}, text)));
+
+const whyEl = (parts) => el("p", { class: "why" }, ...wordsEl(parts));

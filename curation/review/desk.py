@@ -285,11 +285,7 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
         "given_by": visible(card.said_by.get(card.given_label, ""), 100, False),
         "p_given": None if card.p_given is None else percent(card.p_given),
         "choices": choices if show else [],
-        "why": [
-            [[visible(p, 500, isinstance(p, Label)), isinstance(p, Label)] for p in parts] for parts in card.why_parts
-        ]
-        if show
-        else [],
+        "why": [lay_words(parts) for parts in card.why_parts] if show else [],
         "picture": album.url(card.sample_id, PICTURE_PX) if card.kind == "sample" else "",
         "size": _size_of(card),
         "neighbours": _neighbours(card, album, first),
@@ -303,12 +299,18 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
     }
 
 
+def lay_words(pieces: Sequence[str]) -> list[list[Any]]:
+    """A sentence in pieces, made harmless: (text, whether it is a class name) each."""
+    return [[visible(piece, 500, isinstance(piece, Label)), isinstance(piece, Label)] for piece in pieces]
+
+
 def lay_tile(card: Card, album: Album) -> dict[str, Any]:
     """A card as one of many in a grid."""
     return {
         "id": card.item_id,
         "picture": album.url(card.sample_id, TILE_PX),
         "size": _size_of(card),
+        "suspect": bool(card.issues),
         "shown": visible(card.given_label, 60),
         "percent": percent(card.suggestions[0][1]) if card.suggestions and card.suggestions[0][1] > 0 else "",
     }

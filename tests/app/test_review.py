@@ -281,6 +281,34 @@ def test_a_second_opinion_is_blind(tab: Tab, workspace: Path, monkeypatch: pytes
     assert card["state"] == "second"
     assert (card["choices"], card["why"], card["show_suggestion"]) == ([], [], False)
     assert "fox" not in json.dumps({**card, "neighbours": []})
+    assert other.data["earlier"] == {}
+    other.decide("keep", item=item)
+    third = Tab(workspace, monkeypatch, reviewer="cy", item=item)
+    told = [sentence(parts) for parts in third.data["earlier"][item]]
+    assert [text.split()[0] for text in told] == ["ann", "bo"]
+
+
+def test_what_was_said_of_an_item_before_stands_on_its_card(
+    tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = sample_item(tab)
+    assert tab.data["earlier"] == {}
+    tab.decide("keep", item=item)
+    tab.decide("pick", "owl", item=sample_item(tab))
+    again = Tab(workspace, monkeypatch, item=item)
+    assert [sentence(parts) for parts in again.data["earlier"][item]] == ["You kept the label [cat] just now."]
+    tab.say(release=[item])
+    other = Tab(workspace, monkeypatch, reviewer="bo")
+    other.app.selectbox(key="filter-state").set_value("done").run()
+    told = [sentence(parts) for said in other.say()["earlier"].values() for parts in said]
+    assert "ann changed the label [dog] to [owl] just now." in told
+
+
+def test_progress_counts_suspects_apart(tab: Tab, workspace: Path) -> None:
+    tab.decide("keep")
+    found = (tab.data["done"], tab.data["suspects"], tab.data["total"])
+    assert found[0] >= found[1] > 0
+    assert found[1] <= found[2]
 
 
 def sentence(parts: list[list[Any]]) -> str:

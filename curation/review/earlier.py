@@ -1,0 +1,76 @@
+"""What was said of an item before, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from curation.decisions import Decision
+from curation.explain import Label
+from curation.store.earlier import Said
+from curation.wording import counted
+
+LONGEST_NOTE = 300
+
+
+def explain_earlier(said: Said, reviewer: str) -> list[str]:
+    """One sentence, such as `You kept the label cat 3 minutes ago.`, in pieces as curation.explain.explain_parts.
+
+    reviewer : who reads it
+    """
+    who = "You" if said.reviewer == reviewer else said.reviewer
+    parts = [who, " ", *_did(said.decisions), f" {ago(said.seconds_ago)}."]
+    return [*parts, f" Note: {said.comment[:LONGEST_NOTE]}"] if said.comment.strip() else parts
+
+
+def ago(seconds: float) -> str:
+    """`just now`, `3 minutes ago`, `2 days ago`: rounded down."""
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            return f"{counted(int(seconds // size), unit)} ago"
+    return "just now"
+
+
+def _did(made: Sequence[Decision]) -> list[str]:
+    """What somebody did, in the past tense."""
+    return _did_to_one(made[0]) if len(made) == 1 else _did_to_copies(made)
+
+
+def _did_to_one(made: Decision) -> list[str]:
+    given = [Label(made.given_label)] if made.given_label else []
+    if made.verdict in ("keep", "hard"):
+        hard = [", as hard to see,"] if made.verdict == "hard" else []
+        return ["kept the label ", *given, *hard] if given else ["kept it without a label", *hard]
+    if made.verdict == "relabel":
+        return ["changed the label ", *given, *([" to "] if given else []), Label(made.labels[0])]
+    if made.verdict == "ambiguous":
+        return ["found several labels right, ", *_listed(made.labels), ","]
+    if made.verdict == "exclude":
+        return [f"excluded it ({made.reason})"]
+    return [{"unsure": "was not sure", "distinct": "said that it is no copy"}.get(made.verdict, made.verdict)]
+
+
+def _did_to_copies(made: Sequence[Decision]) -> list[str]:
+    verdicts = {one.verdict for one in made}
+    stay = [one for one in made if one.verdict in ("keep", "relabel")]
+    out = [one for one in made if one.verdict == "exclude"]
+    if verdicts == {"keep"}:
+        return ["left all copies as they are"]
+    if verdicts == {"distinct"}:
+        return ["said that these are no duplicates"]
+    if verdicts == {"unsure"}:
+        return ["was not sure"]
+    if len(out) == len(made):
+        return [f"excluded all copies ({out[0].reason})"]
+    if len(stay) == len(made) and len({one.outcome for one in stay}) == 1:
+        return ["gave all copies the label ", Label(stay[0].outcome)]
+    if len(stay) == 1 and len(out) == len(made) - 1:
+        label = [" as ", Label(stay[0].outcome)] if stay[0].outcome else []
+        return ["kept one copy", *label, f" and excluded {counted(len(out), 'other')}"]
+    return ["decided the copies one by one"]
+
+
+def _listed(labels: Sequence[str]) -> list[str]:
+    parts: list[str] = []
+    for label in labels:
+        parts += [", ", Label(label)] if parts else [Label(label)]
+    return parts
