@@ -11,6 +11,7 @@ from typing import Any
 
 import curation
 from curation import run_key, runs
+from curation.cores import usable_cores
 from curation.errors import CurationError, WorkspaceError
 from curation.files import check_workspace, is_abandoned
 from curation.manifest.version_files import headers
@@ -61,7 +62,7 @@ def inspect(workspace: Path) -> dict[str, Any]:
 
 
 def _machine(problems: list[str]) -> dict[str, Any]:
-    facts = {"processor": _processor(), "cores": _cores(), "memory_bytes": _memory_bytes(), "fast_bf16": False}
+    facts = {"processor": _processor(), "cores": usable_cores(), "memory_bytes": _memory_bytes(), "fast_bf16": False}
     try:
         import torch
 
@@ -78,15 +79,6 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """Cores that this process may use: affinity, and the share that a container was given."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _text("/sys/fs/cgroup/cpu.max").strip().partition(" ")
-    if quota.isdigit() and period.isdigit() and int(period):
-        allowed = min(allowed, max(1, int(quota) // int(period)))
-    return allowed
 
 
 def _memory_bytes() -> int:
