@@ -26,7 +26,6 @@ from curation.files import open_for_arrow
 from curation.manifest.version_files import (
     FORMAT,
     MAIN,
-    damage,
     head,
     headers,
     json_lines_writer,
@@ -37,6 +36,7 @@ from curation.manifest.version_files import (
     versions,
     write_files,
 )
+from curation.manifest.wholeness import check_whole
 from curation.records import ANNOTATION_COLUMNS, SAMPLE_COLUMNS
 
 COLUMNS: dict[str, str] = {"sample_id": "str", "annotation_id": "str", "path": "str", "split": "str", "group": "str"}
@@ -177,8 +177,7 @@ def write_version(rows: pd.DataFrame, new: NewVersion, folder: Path) -> str:
         if head(folder, new.branch) != new.parent:
             raise overtaken(folder, new.parent, new.branch)
         for parent in filter(None, (new.parent, new.merged)):
-            for problem in damage(folder, parent):
-                raise WorkspaceError(f"{problem} Nothing was written; restore it from a backup or git.")
+            check_whole(folder, parent)
         if locked:
             remove_unfinished(folder)
         known = versions(folder)

@@ -22,6 +22,7 @@ from curation.manifest import NewVersion, overtaken, read, write_version
 from curation.manifest.changes import Sample, describe, in_order, replace_samples, samples_of
 from curation.manifest.settling import Given, History, Outcome, histories, settle
 from curation.manifest.version_files import MAIN, ancestors, head, read_header
+from curation.manifest.wholeness import check_whole
 from curation.store import decisions as read_decisions
 
 # The less settled of two states comes first.
@@ -241,7 +242,8 @@ def publish(
 
     Raises
     ------
-    WorkspaceError : somebody else published meanwhile (says what), or nothing can be written; nothing has changed.
+    WorkspaceError : somebody else published meanwhile (says what), the newest version is damaged, or nothing can be
+        written; nothing has changed.
     """
     proposal = proposal or propose(folder, engine, dataset, branch)
     new = NewVersion(
@@ -256,7 +258,10 @@ def publish(
     )
     if expected_head and expected_head != proposal.parent:
         raise overtaken(folder, expected_head, proposal.branch)
-    return write_version(proposal.plan.rows, new, folder) if proposal.plan.changes else ""
+    if not proposal.plan.changes:
+        check_whole(folder, proposal.parent)  # what it says it has may be all that hides a decision
+        return ""
+    return write_version(proposal.plan.rows, new, folder)
 
 
 def published_ids(folder: Path, version: str, store_name: str) -> set[int]:

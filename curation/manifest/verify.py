@@ -15,7 +15,6 @@ from curation.manifest import canonical_hash, count_rows, read
 from curation.manifest.changes import apply, diff
 from curation.manifest.history import changes_of, row_changes
 from curation.manifest.version_files import (
-    damage,
     number,
     pointers,
     read_header,
@@ -23,6 +22,7 @@ from curation.manifest.version_files import (
     unfinished,
     versions,
 )
+from curation.manifest.wholeness import damage
 from curation.progress import SILENT, Progress
 
 

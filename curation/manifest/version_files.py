@@ -42,6 +42,7 @@ _TEXTS_OR_NULL = ("parent", "parent_hash", "merged", "source_hash")
 _POINTED = ("name", "hash", "created", "author", "message")  # of a tag or branch
 _COUNTS = ("rows", "samples", "annotations", "excluded")
 _VERSION = re.compile(r"v(\d{4,9})\.json")
+_NAME = re.compile(r"v\d{4,9}")
 _PART = re.compile(r"v(\d{4,9})\.(?:parquet|changes\.jsonl|source\.jsonl)")
 _POINTER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,58}[A-Za-z0-9_-])?")
 _RESERVED = re.compile(
@@ -75,7 +76,7 @@ def read_header(folder: Path, version: str) -> dict[str, Any]:
     if not _VERSION.fullmatch(path.name) or path.parent != folder or not path.is_file():
         known = ", ".join(versions(folder)[-20:]) or "none"
         raise NotFoundError(f"There is no version {version!r} in {folder}; there are: {known}.")
-    header = {**_DEFAULTS, **_read_json(path)}
+    header = {**_DEFAULTS, **read_json(path)}
     if not {"rows", "hash", "parent"} <= set(header) or header.get("version", version) != version:
         raise WorkspaceError(f"{path} is damaged (fields are missing); restore it from a backup or git.")
     wrong = _wrong_fields(header)
@@ -91,6 +92,7 @@ def _wrong_fields(header: Mapping[str, Any]) -> list[str]:
     kinds: dict[str, type | tuple[type, ...]] = {**dict.fromkeys(_TEXTS, str), **dict.fromkeys(_COUNTS, int)}
     kinds |= dict.fromkeys(_TEXTS_OR_NULL, (str, type(None)))
     wrong = [name for name, kind in kinds.items() if name in header and not isinstance(header[name], kind)]
+    wrong += [name for name in ("parent", "merged") if header[name] and not _NAME.fullmatch(str(header[name]))]
     for name, kind in (("files", str), ("changes", int), ("decisions", str)):
         value = header[name] or {}
         if not isinstance(value, dict) or not all(isinstance(part, kind) for part in value.values()):
@@ -173,7 +175,7 @@ def resolve(folder: Path, name: str) -> str:
 def pointers(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
     """Tags (`kind` = "tags") or the starts of branches ("branches"), by name."""
     names = sorted(name.removesuffix(".json") for name in _names(folder / kind) if name.endswith(".json"))
-    found = {name: _read_json(folder / kind / f"{name}.json") for name in names if not name.startswith(".")}
+    found = {name: read_json(folder / kind / f"{name}.json") for name in names if not name.startswith(".")}
     for name, value in found.items():
         if not isinstance(value.get("version"), str) or not all(isinstance(value.get(k, ""), str) for k in _POINTED):
             raise WorkspaceError(f"{folder / kind / name}.json is damaged; restore it from a backup or git.")
@@ -355,33 +357,6 @@ def _is_change(value: Any) -> bool:
     return value["change"] == "import" or all(isinstance(value.get(name), str) for name in of_sample)
 
 
-def damage(folder: Path, version: str) -> list[str]:
-    """Which files of a version are not those that it was published with, a sentence each; the rows are not read.
-
-    Raises
-    ------
-    NotFoundError, WorkspaceError : its header cannot be read.
-    """
-    header = read_header(folder, version)
-    found = [
-        f"{folder / file} is not what {version} was published with: its bytes have another hash."
-        for file, expected in header["files"].items()
-        if _hash_in(folder, file) != expected
-    ]
-    if header.get("header_hash", "") not in ("", header_hash(_read_json(folder / f"{version}.json"))):
-        found.append(f"{folder / version}.json is not what {version} was published with: it was edited since.")
-    return found
-
-
-def _hash_in(folder: Path, file: str) -> str:
-    if os.path.basename(file) != file:
-        return "a path"
-    try:
-        return file_hash(folder / file)
-    except OSError as error:
-        return str(error.strerror)
-
-
 def header_hash(header: Mapping[str, Any]) -> str:
     """`sha256:` and the hex digest of a header without its own `header_hash`, however it is indented."""
     text = json.dumps({name: value for name, value in header.items() if name != "header_hash"}, sort_keys=True)
@@ -394,7 +369,7 @@ def file_hash(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -492,6 +492,17 @@ def test_decisions_of_a_real_store_become_a_version(tmp_path: Path, folder: Path
     assert published_ids(folder, "v0003", "another store") == set()
 
 
+def test_a_header_that_claims_a_decision_hides_none(tmp_path: Path, folder: Path) -> None:
+    engine = store.open_store(tmp_path / "store")
+    store.record(engine, Action("a1", "set", "ann", (Decision("a", "a", "relabel", ("dog",), given_label="cat"),)))
+    assert publish(folder, engine, "set", "first", "lead") == "v0002"
+    store.record(engine, Action("a2", "set", "ann", (Decision("b", "b", "relabel", ("dog",), given_label="cat"),)))
+    header = folder / "v0002.json"
+    header.write_text(header.read_text().replace('"ids": "1"', '"ids": "1-99"'))
+    with pytest.raises(WorkspaceError, match="was edited since"):
+        publish(folder, engine, "set", "second", "lead")
+
+
 def test_a_second_opinion_and_a_disagreement_are_waited_for(tmp_path: Path, folder: Path) -> None:
     engine = store.open_store(tmp_path)
     store.set_policy(engine, "set", second_opinion=1.0)
