@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import data, state
 from app.data import Project
-from curation.decisions import Action, check_action
+from curation.decisions import LONGEST_NAME, Action, check_action
 from curation.errors import CurationError, SettingsError
 from curation.explain import visible
 from curation.review.actions import Context
@@ -56,6 +56,24 @@ _grid = st.components.v2.component(
     css=_source("style.css"),
     js=_source("link.js", "search.js", "overlays.js", "page.js", "grid.js"),
 )
+_name = st.components.v2.component("curate_name", html="", js=_source("link.js", "name.js"))
+
+
+def known_name(user: str) -> None:
+    """Let a page without a desk know the name that this browser keeps, and keep the one that was typed there.
+
+    user : who is signed in, "" where nobody has to; then nothing has to be known
+    """
+    tab = state.tab()
+    if not user:
+        _name(key="name", data={"chosen": tab.reviewer}, on_message_change=_hear_name)
+
+
+def _hear_name() -> None:
+    said = state.said("name")
+    name = said.get("reviewer") if isinstance(said, dict) else None
+    if isinstance(name, str) and not state.tab().reviewer:
+        state.tab().reviewer = name.strip()[:LONGEST_NAME]
 
 
 def desk(project: Project, filters: Filters, empty: tuple[str, str], user: str, link: str = "") -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import data, state
 from app.data import Project
+from curation.decisions import LONGEST_NAME
 from curation.explain import title_of, visible
 from curation.store import Filters
 
@@ -73,7 +74,6 @@ def cell(text: object) -> str:
 def author_field(place: Any, key: str = "author") -> str:
     """Who publishes: the signed-in user, else the name that is typed, which the review page knows already."""
     user = str(state.get("user"))
-    name = place.text_input(
-        "Your name", value=user or state.tab().reviewer, max_chars=100, disabled=bool(user), key=key
-    )
+    state.prefill(key, user or state.tab().reviewer)
+    name = place.text_input("Your name", max_chars=LONGEST_NAME, disabled=bool(user), key=key)
     return user or str(name or "").strip()

@@ -69,3 +69,9 @@ def get(name: str, default: Any = None) -> Any:
 def put(name: str, value: Any) -> None:
     """Keep a value across pages."""
     st.session_state[f"kept:{name}"] = value
+
+
+def prefill(key: str, text: str) -> None:
+    """What stands in the text field `key` that is about to be drawn, if nobody has written there."""
+    if not st.session_state.get(key):
+        st.session_state[key] = text

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import data, parts, state
+from app import data, exchange, parts, state
 from curation import manifest
 from curation.errors import CurationError, NotFoundError
 from curation.manifest import history, publish, revert
@@ -48,6 +48,7 @@ def publish_form(proposal: publish.Proposal) -> None:
     if not author or not message:
         st.warning("Your name and a message are needed: they are what others will read in the log.")
         return
+    state.tab().reviewer = state.tab().reviewer or author
     version = publish.publish(
         project.folder, project.engine, project.dataset, message, author, proposal.parent, proposal=proposal
     )
@@ -152,6 +153,7 @@ def taking_back() -> None:
         if not author:
             st.warning("Your name is needed: it will stand in the log.")
             return
+        state.tab().reviewer = state.tab().reviewer or author
         if version:
             done = revert.revert_version(project.folder, version, author, message)
         else:
@@ -164,6 +166,7 @@ def taking_back() -> None:
         st.rerun()
 
 
+exchange.known_name(str(state.get("user")))
 news = state.get("said", "")
 if news:
     st.success(parts.plain(news))

@@ -87,6 +87,27 @@ def test_twenty_items_by_keyboard_then_undo_then_publish(browser: Any, server: S
     assert (labels["status"] == "excluded").sum() == 4  # off-topic, broken, duplicate, and one copy of the case
 
 
+def test_the_name_is_one_for_all_pages_whichever_is_opened_first(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url)
+    reader.ready()
+    reader.decide("s")
+    reader.saved()
+    reader.page.goto(server.url + "/versions")  # a new session, as in a new tab
+    field = reader.page.get_by_label("Your name").first
+    field.and_(reader.page.locator("[value=ann]")).wait_for()
+    reader.check()
+
+    other = Reader(browser, server.url, reviewer="", path="/versions")
+    other.page.get_by_label("Your name").first.fill("bo")
+    other.page.get_by_label("Message").first.fill("one case")
+    other.press("Enter")
+    other.page.get_by_text("Published v0002").wait_for()
+    other.page.goto(server.url)
+    other.ready()
+    assert other.desk("desk.querySelector('.ask') === null && desk.querySelector('.top').textContent.includes('bo')")
+    other.check()
+
+
 def test_keys_in_quick_succession_are_all_recorded_once(browser: Any, server: Server) -> None:
     reader = Reader(browser, server.url)
     reader.ready()
