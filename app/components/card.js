@@ -440,6 +440,7 @@ class Desk extends Page {
         "div",
         { class: "head" },
         i < 9 ? keyEl(String(i + 1)) : null,
+        el("span", { class: "muted" }, `copy ${i + 1}`),
         labelEl(member.shown, member.conflicts ? "conflict" : ""),
         member.keep && isSettled(card) ? el("span", { class: "badge good" }, "proposed") : null,
       ),
@@ -459,7 +460,7 @@ class Desk extends Page {
     const place = card.members.indexOf(proposed) + 1;
     const label = card.settle && card.settle !== proposed.label ? [" as ", labelEl(card.settle_shown)] : [];
     const proposal = [
-      el("b", {}, `Proposed: keep ${place}`),
+      el("b", {}, `Proposed: keep copy ${place}`),
       ...label,
       `, exclude the ${many === 2 ? "other" : "others"}. `,
       card.keep_why,
@@ -489,14 +490,15 @@ class Desk extends Page {
     const place = card.members.findIndex((member) => member.keep) + 1 || 1;
     const label = card.settle && disagrees(card) ? [" as ", labelEl(card.settle_shown)] : [];
     const first = card.members.filter((member, i, all) => all.findIndex((other) => other.label === member.label) === i);
+    const last = Math.min(9, card.members.length);
     const choices = isSettled(card)
-      ? [button("Enter", ["as proposed: keep ", el("b", {}, String(place)), ...label], "accept")]
+      ? [button("Enter", [`as proposed: keep copy ${place}`, ...label], "accept")]
       : first
           .slice(0, 4)
           .map((member) =>
             button(
               String(card.members.indexOf(member) + 1),
-              ["it is ", labelEl(member.shown), ", keep this one"],
+              ["it is ", labelEl(member.shown), `, keep copy ${card.members.indexOf(member) + 1}`],
               "accept",
             ),
           );
@@ -505,7 +507,7 @@ class Desk extends Page {
       { class: "buttons" },
       ...choices,
       isSettled(card)
-        ? el("span", { class: "hintkey" }, keyEl(`1–${Math.min(9, card.members.length)}`), " keep that one only")
+        ? el("span", { class: "hintkey" }, keyEl("1"), " – ", keyEl(String(last)), " keep that copy only")
         : null,
       card.settle && disagrees(card) ? button("s", ["label all ", labelEl(card.settle_shown)]) : null,
       button("/", card.settle ? "another label for all" : "one label for all"),
@@ -579,9 +581,9 @@ function helpOf(kind) {
     "Copies of one picture",
     [
       [["↵", "a"], "as proposed"],
-      [["1", "–", "9"], "keep that one as it is, exclude the others"],
+      [["1", "–", "9"], "keep that copy as it is, exclude the others"],
       [["s"], "keep all, under the proposed label"],
-      [["⇧1", "–", "⇧9"], "keep all, under the label of that one"],
+      [["⇧1", "–", "⇧9"], "keep all, under the label of that copy"],
       [["/", "p"], "keep all, under another label"],
       [["Space", "k"], "leave all as they are"],
       [["0"], "they are not duplicates"],

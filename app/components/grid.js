@@ -314,10 +314,17 @@ class Grid extends Page {
       { class: "tile", "data-id": cell.id, onclick: () => this.mark(i) },
       pictureEl(cell.picture, { class: isTiny(cell.size) ? "pixelated" : "" }) ??
         el("span", { class: "gone" }, "not shown"),
-      el("figcaption", {}, labelEl(cell.shown), cell.percent ? el("span", { class: "muted" }, ` ${cell.percent}`) : ""),
+      el("figcaption", {}, ...this.caption(cell)),
     );
     tile.title = "click: mark as an exception";
     return tile;
+  }
+
+  // What the model says of it; and what it is labelled, where that is not the same for all.
+  caption(cell) {
+    const seen = cell.percent ? [labelEl(cell.suggestion_shown), ` ${cell.percent}`] : [];
+    if (this.current?.kind !== "alike" && seen.length) return seen;
+    return [labelEl(cell.shown), seen.length ? " → " : "", ...seen];
   }
 
   paint() {

@@ -147,7 +147,8 @@ function el(tag, attributes = {}, ...children) {
 }
 
 // A class name: its odd characters were made visible by the server; it never reorders or swallows its neighbours.
-const labelEl = (text, kind = "") => el("bdi", { class: `label ${kind}` }, text === "" ? "no label" : text);
+const labelEl = (text, kind = "") =>
+  el("bdi", { class: `label ${text === "" ? "none" : kind}` }, text === "" ? "no label" : text);
 
 const keyEl = (text) => el("kbd", {}, text);
 

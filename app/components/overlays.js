@@ -197,21 +197,31 @@ function openLine(root, { title, text = "", hint, limit = 500, required = false,
   return close;
 }
 
-// Every key with its meaning. groups: [[title, [[keys, meaning]]]]
+const keyOrDash = (text) => (text === "–" ? el("span", { class: "muted" }, text) : keyEl(text));
+
+// Every key with its meaning. groups: [[title, [[keys, meaning]]]]; "–" among the keys stands between two of them
 function openHelp(root, groups, closed) {
   const table = ([title, rows]) =>
     el(
       "section",
       {},
       el("h3", {}, title),
-      el("dl", {}, ...rows.flatMap(([keys, meaning]) => [el("dt", {}, ...keys.map(keyEl)), el("dd", {}, meaning)])),
+      el("dl", {}, ...rows.flatMap(([keys, meaning]) => [el("dt", {}, ...keys.map(keyOrDash)), el("dd", {}, meaning)])),
     );
   const layer = overlay(
     root,
     "help",
     el("h2", {}, "Keys"),
     el("div", { class: "columns" }, ...groups.map(table)),
-    el("p", { class: "hint" }, "Any key closes this."),
+    el(
+      "p",
+      { class: "hint" },
+      "A key looks like ",
+      keyEl("1"),
+      ", a label like ",
+      labelEl("1"),
+      ". Any key closes this.",
+    ),
   );
   layer.addEventListener("mousedown", () => close());
   function close() {

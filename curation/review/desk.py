@@ -312,6 +312,7 @@ def lay_tile(card: Card, album: Album) -> dict[str, Any]:
         "size": _size_of(card),
         "suspect": bool(card.issues),
         "shown": visible(card.given_label, 60),
+        "suggestion_shown": visible(card.suggestions[0][0], 60) if card.suggestions else "",
         "percent": percent(card.suggestions[0][1]) if card.suggestions and card.suggestions[0][1] > 0 else "",
     }
 
@@ -367,7 +368,7 @@ def _members(card: Card, album: Album) -> list[dict[str, Any]]:
         overlay, share = ("", 0.0) if same else album.difference(kept.sample_id, member.sample_id)
         shown = [[name, value, name in differing and name != "file"] for name, value in own.items()]
         if len(members) <= COMPARED:
-            differ = f"{percent(share)} differ from {1 + members.index(kept)}" if overlay else "no visible difference"
+            differ = f"{percent(share)} differ from copy {1 + members.index(kept)}" if overlay else "no visible difference"
             shown.insert(-1, ["pixels", "compared with this one" if member is kept else differ, bool(overlay)])
         found.append(
             {
