@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LISTED = 50
+MOST_ID = 2**63 - 1  # that a database can hold
 WHICH = "Which"
 
 
 @click.command(cls=Command)
 @option("--sample", group=WHICH, default="", metavar="SAMPLE", help="Only of this picture: its sample_id or path.")
 @option("--reviewer", group=WHICH, default="", metavar="NAME", help="Only by this reviewer.")
-@option("--since", group=WHICH, type=click.IntRange(0), default=0, metavar="ID", help="Only after this decision_id.")
+@option(
+    "--since",
+    group=WHICH,
+    type=click.IntRange(0, MOST_ID),
+    default=0,
+    metavar="ID",
+    help="Only after this decision_id.",
+)
 @option("--top", group=COMMON, type=click.IntRange(1), metavar="N", help=f"The last N ({LISTED} on the terminal).")
 @dataset_option
 @store_option

@@ -91,6 +91,13 @@ def dataset_option(function: Function) -> Function:
     return decorate(function)
 
 
+def _check_url(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse what is no URL: taken for a folder, it would quietly be another, empty store."""
+    if value and "://" not in value:
+        raise click.BadParameter(f"{value[:100]!r} is no URL; one looks like postgresql://user@host/database.")
+    return value
+
+
 def store_option(function: Function) -> Function:
     """Add --store, where decisions are."""
     decorate: Callable[[Function], Function] = option(
@@ -99,6 +106,7 @@ def store_option(function: Function) -> Function:
         default="",
         envvar="CURATE_STORE",
         metavar="URL",
+        callback=_check_url,
         help="Where decisions are kept, for a team: postgresql://... (default: in the workspace).",
     )
     return decorate(function)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from curation.errors import NotFoundError, SettingsError
+from curation.file_names import path_to_text
 from curation.manifest import read
 from curation.manifest.changes import SILENT_KINDS, diff
 from curation.manifest.version_files import (
@@ -100,6 +101,7 @@ def _first_lines(folder: Path, version: str, sample_id: str) -> Iterator[dict[st
 
 def find_sample(folder: Path, text: str, version: str) -> str:
     """The id of the sample that a person means, see `blame`."""
+    text = path_to_text(text)
     rows = read(folder, version)[["sample_id", "path"]].drop_duplicates("sample_id")
     for column in ("sample_id", "path"):
         exact = rows.loc[rows[column] == text, "sample_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from curation import store
 from curation.decisions import Action, Decision
 from curation.errors import NotFoundError, SettingsError
+from curation.file_names import path_to_text
 from curation.manifest import NewVersion, canonical_hash, history, read, write_version
 from curation.manifest.changes import diff
 from curation.manifest.merge import merge
@@ -135,12 +137,18 @@ def test_blame_finds_pictures_that_were_renamed_or_dropped(folder: Path) -> None
     assert [line["change"] for line in history.blame(folder, "cat/b.png", "v0001")] == ["import"]
 
 
+def test_a_picture_whose_name_is_no_text_is_found_as_the_shell_names_it(folder: Path) -> None:
+    name = os.fsdecode(b"cat/\xff.png")
+    write(folder, make_rows({"id": "odd", "path": path_to_text(name)}), "v0001", "import")
+    assert [line["change"] for line in history.blame(folder, name)] == ["add"]
+
+
 def test_a_sample_that_is_not_there_or_several_is_said(folder: Path) -> None:
     rows = make_rows(*({"id": f"{p}{n}", "path": f"{p}/{n}.png"} for p in ("x", "y") for n in range(3)))
     write(folder, rows, "v0001", "import")
     with pytest.raises(NotFoundError, match=r"2 pictures end in '1.png'; there are 'x/1.png', 'y/1.png'"):
         history.blame(folder, "1.png")
-    for text in ("nothing", "", "/1.png", "%", "x\0"):
+    for text in ("nothing", "", "/1.png", "%", "x\0", "\udcff.png"):
         with pytest.raises(NotFoundError):
             history.blame(folder, text)
 

@@ -18,6 +18,7 @@ from curation.manifest.changes import apply, diff
 from curation.manifest.history import changes_of
 from curation.manifest.reimport import Ensured, ensure_version, source_rows
 from curation.manifest.revert import revert_version
+from curation.manifest.verify import verify
 from curation.manifest.version_files import read_header, versions
 from curation.pixels import decode
 
@@ -235,6 +236,28 @@ def test_files_that_swapped_names_while_encoded_again_keep_their_ids(photos: Pat
     pictures[1].save(one, quality=70)
     now = by_path(score(photos).samples, "sample_id")
     assert (now["cat/1.jpg"], now["cat/0.jpg"]) == (ids["cat/0.jpg"], ids["cat/1.jpg"])
+
+
+def test_pictures_renamed_encoded_again_and_relabelled_at_once_keep_ids_and_reviews(photos: Path) -> None:
+    ids = by_path(score(photos).samples, "sample_id")
+    review(photos, cat__0={"label": "owl"}, cat__1={"status": "excluded", "reason": "broken"})
+    for place, path in enumerate(sorted(photos.rglob("*.jpg"))):
+        to = photos / ("fox" if place < 3 else "eel") / f"new{place}.png"
+        to.parent.mkdir(exist_ok=True)
+        with Image.open(path) as picture:
+            picture.resize((160, 120), Image.Resampling.LANCZOS).save(to)
+        path.unlink()
+    score(photos)
+    rows = newest(photos)
+    assert set(rows["sample_id"]) == set(ids.values())
+    assert by_path(rows, "sample_id")["fox/new0.png"] == ids["cat/0.jpg"]
+    assert by_path(rows)["fox/new0.png"] == "owl", "what a reviewer said stays"
+    assert by_path(rows)["eel/new3.png"] == "eel"
+    assert by_path(rows, "status")["fox/new1.png"] == "excluded"
+    conflicts = [line for line in changes_of(folder_of(photos), "v0003") if line["change"] == "conflict"]
+    assert [(c["sample_id"], c["from"], c["to"]) for c in conflicts] == [(ids["cat/0.jpg"], "owl", "fox")]
+    assert verify(folder_of(photos)) == []
+    assert score(photos).version == "v0003", "and once more, nothing has changed"
 
 
 def test_another_picture_under_the_same_name_with_another_ending_is_a_new_sample(photos: Path) -> None:
