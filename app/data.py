@@ -21,6 +21,7 @@ from curation.review import consensus, learning, overview
 from curation.review import groups as grouping
 from curation.review.desk import Album, lay_out
 from curation.review.relearning import EVERY, relearn
+from curation.review.taken_back import taken_back, told
 from curation.review.work_queue import labels_given, refill
 from curation.runs import Run, read_run
 
@@ -64,7 +65,8 @@ class Project:
         members = {item.item_id: item.members for item in items}
         found = review.cards(self.run, [item.item_id for item in items], members, self.changed)
         near = {neighbour.sample_id for card in found for neighbour in card.neighbours}
-        return review.with_reviewed(found, store.effective(self.engine, self.dataset, near))
+        found = review.with_reviewed(found, store.effective(self.engine, self.dataset, near))
+        return told(found, taken_back(self.folder, self.version) if self.version else {})
 
 
 def open_project(workspace: Path, run_id: str | None, target: str) -> Project:

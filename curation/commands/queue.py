@@ -63,6 +63,8 @@ def command(
     """
     from curation import review
     from curation.manifest import manifest_folder
+    from curation.review.conflict_items import conflicts, explained
+    from curation.review.taken_back import taken_back, told
     from curation.review.work_queue import refill
     from curation.runs import read_run
     from curation.store import Filters, find_items, open_store
@@ -70,13 +72,15 @@ def command(
 
     run = read_run(workspace, run_id)
     dataset = str(run.info["dataset"])
-    engine = open_store(store or workspace)
+    engine, folder = open_store(store or workspace), manifest_folder(workspace, dataset)
     with RichProgress() as progress:
-        queue = refill(engine, run, manifest_folder(workspace, dataset), progress)
+        queue = refill(engine, run, folder, progress)
     filters = Filters(issue=issue, given_label=label, split=split, text=text, state=state)
     items = find_items(engine, dataset, filters, top, reviewer)
     members = {item.item_id: item.members for item in items}
     cards = review.cards(run, [item.item_id for item in items], members, queue.changed)
+    if queue.version:
+        cards = explained(told(cards, taken_back(folder, queue.version)), conflicts(folder, queue.version))
     if as_json:
         print_json([_facts(item, card) for item, card in zip(items, cards, strict=True)])
     else:

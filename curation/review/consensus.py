@@ -169,7 +169,7 @@ def _by_model(run: Run, said: pd.DataFrame) -> pd.DataFrame:
     judged = np.isfinite(believed).all(axis=1)
     table, believed = table[judged], believed[judged]
     table = table.loc[:, table.notna().any()]
-    if not len(table) or table.shape[1] < 2:
+    if not len(table) or table.notna().sum(axis=1).max() < 2:  # cleanlab wants one that two have looked at
         return nothing
     from cleanlab.multiannotator import get_label_quality_multiannotator
 

@@ -181,7 +181,8 @@ def reorder(
 def _first_member(items: pd.DataFrame) -> np.ndarray:
     """(M,) sample_id of the first picture of each item."""
     first = items["item_id"].to_numpy(dtype=object).copy()
-    for place in np.flatnonzero((items["kind"] != "sample").to_numpy()).tolist():
+    named = (items["kind"] == "sample").to_numpy() & items["item_id"].str.startswith("s").to_numpy(dtype=bool)
+    for place in np.flatnonzero(~named).tolist():
         first[place] = json.loads(items["members"].iat[place])[0]
     return first
 
@@ -269,6 +270,8 @@ def _labels_now(known: Features, verdicts: pd.DataFrame) -> np.ndarray:
 def _outcomes(known: Features, verdicts: pd.DataFrame, trust: float = TRUST) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `known` that were decided, and the share of reviewers who changed something, softened by `trust`."""
     said = verdicts[~verdicts["verdict"].isin(UNDECIDED)]
+    if "decided_as" in said:  # what a settled case says of its members was found on the case
+        said = said[said["decided_as"] == said["item_id"]]
     share = said["verdict"].isin(CHANGES).groupby(said["item_id"]).mean()
     at = pd.Index(known.ids).get_indexer(share.index)
     there = at >= 0

@@ -68,11 +68,15 @@ def progress_over_time(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def reviewers(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """reviewer, items, seconds (median), per_hour (by the mean, pauses cut), changed and unsure (shares in [0, 1])."""
-    given = verdicts.assign(
-        changed=verdicts["verdict"].isin(CHANGES),
-        unsure=verdicts["verdict"].isin(UNDECIDED),
-        seconds=verdicts["seconds"].clip(upper=PAUSE_SECONDS),
+    """reviewer, items, seconds (median), per_hour (by the mean, pauses cut), changed and unsure (shares in [0, 1]).
+
+    seconds and per_hour are NaN where no time was taken: on the command line.
+    """
+    own = verdicts[verdicts["decided_as"] == verdicts["item_id"]]
+    given = own.assign(
+        changed=own["verdict"].isin(CHANGES),
+        unsure=own["verdict"].isin(UNDECIDED),
+        seconds=own["seconds"].clip(upper=PAUSE_SECONDS).where(own["seconds"] > 0),
     )
     by = given.groupby("reviewer", sort=True)
     found = by.agg(
@@ -124,8 +128,11 @@ def wilson(hits: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _settled(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """One row per decided item, the opinion that holds or else the latest, in the order in which they were given."""
-    rows = verdicts[~verdicts["verdict"].isin(UNDECIDED)]
+    """One row per decided item, the opinion that holds or else the latest, in the order in which they were given.
+
+    What a settled case says of a member that is an item of its own by now is no second look at it, and is left out.
+    """
+    rows = verdicts[~verdicts["verdict"].isin(UNDECIDED) & (verdicts["decided_as"] == verdicts["item_id"])]
     rows = rows.sort_values(["holds", "decision_id"], kind="stable").drop_duplicates("item_id", keep="last")
     rows = rows.sort_values("decision_id", kind="stable").reset_index(drop=True)
     return rows.assign(changed=rows["verdict"].isin(CHANGES))

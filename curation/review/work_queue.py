@@ -15,6 +15,7 @@ from curation.manifest.version_files import head
 from curation.progress import SILENT, Progress
 from curation.review.conflict_items import with_conflicts
 from curation.review.deciding import Subject
+from curation.review.taken_back import with_taken_back
 from curation.runs import Run
 
 
@@ -48,6 +49,7 @@ def refill(engine: Engine, run: Run, folder: Path, progress: Progress = SILENT) 
     waiting = opinions.loc[opinions["state"] != "done", "item_id"]  # for a second opinion, or for an agreement
     items = review.build_items(run, rows, decided[~decided["item_id"].isin(waiting)])
     if rows is not None:
+        items = with_taken_back(items, folder, version)
         items = with_conflicts(items, folder, version, rows, review.open_index(run).samples["sample_id"])
     store.fill(engine, dataset, run.run_id, version, items, progress)
     changed = {} if rows is None else review.changed_labels(run, rows)

@@ -129,6 +129,7 @@ def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:
     item_id, kind, issue, issues, score, priority, state : of the item
     decision_id, sample_id, given_label, suggestion, labels (JSON list), seconds, suggestion_shown, run_id : of its
         first decision
+    decided_as : item that the decision was made on; another one where a case was settled, and this is a member of it
     reviewer, verdict, adjudicates, holds : of the opinion
     """
     about = [items.c[name] for name in ("item_id", "kind", "issue", "issues", "score", "priority", "state")]
@@ -136,6 +137,7 @@ def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:
     said = [opinions.c[name] for name in ("reviewer", "verdict", "adjudicates", "holds")]
     query = (
         sa.select(*about, *(decisions_table.c[name] for name in names), *said)
+        .add_columns(decisions_table.c.item_id.label("decided_as"))
         .select_from(opinions)
         .join(items, _same(opinions, items, item_id="item_id"))
         .join(decisions_table, decisions_table.c.decision_id == opinions.c.decision_id)

@@ -136,3 +136,11 @@ def test_without_a_model_or_enough_reviewers_nothing_is_made_up(tmp_path: Path) 
     assert len(crowd_labels(run, said())) == 0
     rows = said(*[("s0", by, "keep") for by in ("ann", "bob", "eve")])
     assert crowd_labels(run, rows)[["label", "method"]].values.tolist() == [["cat", "majority"]]
+
+
+def test_reviewers_who_share_no_picture_have_no_consensus_and_stop_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path, ["cat", "dog"] * 4, [], arrays={"pred_probs": np.full((8, 2), 0.5, dtype=np.float32)})
+    table = pd.DataFrame(
+        {"sample_id": ["s0", "s1"], "reviewer": ["ann", "bo"], "verdict": "keep", "labels": "[]", "given_label": "cat"}
+    )
+    assert crowd_labels(run, table, at_least=1)["method"].tolist() == ["majority", "majority"]

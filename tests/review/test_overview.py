@@ -28,6 +28,7 @@ def verdicts(*rows: tuple[Any, ...], **columns: Any) -> pd.DataFrame:
             {
                 "item_id": item, "verdict": verdict, "labels": json.dumps([label] if label else []), "issues": issues,
                 "reviewer": by, "decision_id": number, "seconds": 3.0, "given_label": "cat", "holds": True,
+                "decided_as": item,
             }
             for number, (item, verdict, label, issues, by) in enumerate(rows)
         ]
@@ -42,6 +43,19 @@ SOME = verdicts(
     ("d", "unsure", "", "label_error", "bo"),
     ("e", "relabel", "dog", "", "bo"),
 )
+
+
+def test_what_a_settled_case_says_of_its_members_is_no_second_look() -> None:
+    case = verdicts(("d1", "exclude", "", "near_duplicate", "ann"), ("s1", "keep", "", "label_error", "ann"))
+    case.loc[1, "decided_as"] = "d1"
+    assert len(progress_over_time(case)) == 1
+    assert by_detector(case)["issue"].tolist() == ["near_duplicate"]
+    assert reviewers(case)["items"].tolist() == [1]
+
+
+def test_no_pace_is_claimed_where_no_time_was_taken() -> None:
+    table = reviewers(verdicts(("a", "keep", "", "x", "me"), seconds=[0.0]))
+    assert table[["seconds", "per_hour"]].isna().all(axis=None)
 
 
 def test_precision_counts_an_item_for_each_of_its_findings() -> None:
