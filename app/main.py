@@ -65,6 +65,8 @@ def main() -> None:
         st.switch_page(pages[wanted], query_params=dict(st.query_params))
     if page.title not in [VIEWS[name] for name in DESKS]:
         exchange.leave(project)
+    if state.get("user"):
+        st.sidebar.button(f"Sign out ({parts.plain(str(state.get('user')))})", on_click=st.logout)
     try:
         page.run()
     except CurationError as error:

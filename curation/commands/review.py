@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import sys
@@ -67,6 +68,11 @@ def command(
             f"--host {host} would let everybody who can reach this machine change labels under any name. Configure "
             "sign-in first ([auth] in .streamlit/secrets.toml), or keep 127.0.0.1 and forward the port."
         )
+    if _has_authentication(Path.cwd()) and (missing := _missing_for_sign_in()):
+        raise SettingsError(
+            f"Sign-in is configured in .streamlit/secrets.toml, but needs {missing}: pip install 'curate[auth]', or in "
+            "a checkout pip install -e '.[auth]'."
+        )
     port = _free_port(host, port)
     url = f"http://{'localhost' if host in LOOPBACK else host}:{port}"
     if as_json:
@@ -130,6 +136,11 @@ def _has_authentication(folder: Path) -> bool:
         if isinstance(found.get("auth"), dict) and found["auth"].get("cookie_secret"):
             return True
     return False
+
+
+def _missing_for_sign_in() -> str:
+    """The packages of the `auth` extra that are not installed."""
+    return " and ".join(name for name in ("authlib", "httpx") if importlib.util.find_spec(name) is None)
 
 
 def _free_port(host: str, wanted: int | None) -> int:

@@ -368,7 +368,8 @@ def _members(card: Card, album: Album) -> list[dict[str, Any]]:
         overlay, share = ("", 0.0) if same else album.difference(kept.sample_id, member.sample_id)
         shown = [[name, value, name in differing and name != "file"] for name, value in own.items()]
         if len(members) <= COMPARED:
-            differ = f"{percent(share)} differ from copy {1 + members.index(kept)}" if overlay else "no visible difference"
+            place = 1 + members.index(kept)
+            differ = f"{percent(share)} differ from copy {place}" if overlay else "no visible difference"
             shown.insert(-1, ["pixels", "compared with this one" if member is kept else differ, bool(overlay)])
         found.append(
             {

@@ -48,7 +48,9 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "curation", "review", "--no-browser", "--port", str(self.port)]
         log = (self.workspace / "server.log").open("ab")
-        self.process = subprocess.Popen([*command, "--workspace", str(self.workspace)], stdout=log, stderr=log)
+        self.process = subprocess.Popen(
+            [*command, "--workspace", str(self.workspace)], stdout=log, stderr=log, cwd=self.workspace
+        )
         log.close()
         for _ in range(240):
             try:

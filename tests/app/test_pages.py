@@ -224,6 +224,10 @@ def test_other_addresses_need_authentication(
     assert "sign-in" in capsys.readouterr().err
     (tmp_path / ".streamlit").mkdir()
     (tmp_path / ".streamlit" / "secrets.toml").write_text('[auth]\ncookie_secret = "x"\n')
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None if name == "authlib" else name)
+    assert main(["review", "--workspace", str(workspace), "--host", "0.0.0.0"]) == 2
+    assert "needs authlib: pip install 'curate[auth]'" in capsys.readouterr().err
+    monkeypatch.setattr(command, "_missing_for_sign_in", lambda: "")
     parts = started(monkeypatch, "--workspace", str(workspace), "--host", "0.0.0.0")
     assert "--server.address=0.0.0.0" in parts
 
