@@ -25,6 +25,7 @@ VERDICTS = {
 NAMES = alt.Axis(labelLimit=230, labelOverlap=False, ticks=False, domain=False, labelPadding=8)
 SHARE = alt.Scale(domain=[0, 1])
 PERCENT = alt.Axis(format="%", tickCount=5)
+COUNT = alt.Axis(tickMinStep=1, format=",d")
 BELOW = alt.Legend(orient="bottom", title=None, labelLimit=200, columns=3)
 
 project = state.get("project")
@@ -62,8 +63,9 @@ def draw(chart: alt.Chart | alt.LayerChart, height: int = CHART_PX) -> None:
 
 def found_by_looking(verdicts: pd.DataFrame) -> None:
     heading("Found by looking", "changes among the first so many decided")
-    rows = overview.progress_over_time(verdicts)
-    x, y = alt.X("decided:Q", title="decided"), alt.Y("changed:Q", title="changed")
+    start = pd.DataFrame({"decided": [0], "changed": [0]})
+    rows = pd.concat([start, overview.progress_over_time(verdicts)[["decided", "changed"]]])
+    x, y = alt.X("decided:Q", title="decided", axis=COUNT), alt.Y("changed:Q", title="changed", axis=COUNT)
     draw(alt.Chart(rows).mark_line(color=ACCENT).encode(x=x, y=y, tooltip=["decided", "changed"]))
 
 
@@ -103,10 +105,11 @@ def running_precision(verdicts: pd.DataFrame) -> None:
     many = overview.by_detector(verdicts)["issue"].head(LINES)
     rows = overview.running_precision(verdicts)
     rows = rows[rows["issue"].isin(many)]
-    chart = alt.Chart(rows.assign(issue=rows["issue"].map(shown_issue))).mark_line()
+    few = len(rows) < overview.RUNNING  # a line needs two points
+    chart = alt.Chart(rows.assign(issue=rows["issue"].map(shown_issue))).mark_line(point=few)
     draw(
         chart.encode(
-            x=alt.X("decided:Q", title="decided"),
+            x=alt.X("decided:Q", title="decided", axis=COUNT),
             y=alt.Y("precision:Q", scale=SHARE, axis=PERCENT, title=None),
             color=alt.Color("issue:N", legend=BELOW),
             tooltip=["issue", "decided", alt.Tooltip("precision:Q", format=".0%")],
