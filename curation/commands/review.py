@@ -100,6 +100,8 @@ def streamlit_command(
         "server.maxMessageSize": str(MEGABYTES),
         "server.maxUploadSize": "1",
         "browser.gatherUsageStats": "false",
+        # Streamlit would go through all that is in memory after each answer, and let nobody else run meanwhile.
+        "runner.postScriptGC": "false",
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
         "client.showErrorLinks": "false",
