@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.detectors import DETECTORS
+from curation.wording import as_sentence
 
 # What the finding means for somebody who has never seen such a tool, and what to do about it. A detector without a line
 # here is introduced by its title alone.
@@ -110,7 +111,7 @@ def explain_parts(row: Mapping[str, Any]) -> list[str]:
         if "value" in evidence and "threshold" in evidence:
             return _measured(row, evidence)
         if "reason" in evidence:
-            return [_sentence(str(evidence["reason"]))]
+            return [as_sentence(str(evidence["reason"]))]
     except (KeyError, TypeError, ValueError, IndexError):
         pass  # evidence of an older or a foreign detector: say less rather than nothing
     return [f"Found to be {title_of(issue)}; score {float(row['score']):.2f} (0 is worst)."]
@@ -261,8 +262,8 @@ def _neighbours(given: str, neighbours: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _conflict(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    parts = [*_copy_of(evidence), " labelled ", Label(evidence["twin_label"]), ", while this one is labelled "]
-    parts.append(Label(row["given_label"]))
+    parts = ["Labelled ", Label(row["given_label"]), f", while {_other_copy(evidence)} is labelled "]
+    parts.append(Label(evidence["twin_label"]))
     favoured = _FAVOURED.get(str(evidence.get("favoured_by")))
     return [*parts, "; ", favoured, Label(row["suggestion"]), "."] if favoured and row["suggestion"] else [*parts, "."]
 
@@ -278,8 +279,26 @@ def _twin(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     parts = [*_copy_of(evidence), " labelled ", Label(evidence["twin_label"])] if evidence.get("twin_label") else [
         *_copy_of(evidence), " without a label"]  # fmt: skip
     parts.append(f", and of {more} more" if more > 0 else "")
-    advice = {"exclude": "; the other one is the better one to keep", "": "; this is the one to keep"}
-    return [*parts, advice.get(str(row["suggestion"]), "") if evidence.get("keep") else "", "."]
+    return [*parts, _advice(row, evidence), "."]
+
+
+def _advice(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
+    """Which copy is worth keeping. Nothing where labels differ: which one is right then has its say, see keeping.py."""
+    twin_label = str(evidence.get("twin_label") or "")
+    if not evidence.get("keep") or (twin_label and row["given_label"] and twin_label != row["given_label"]):
+        return ""
+    if row["suggestion"] != "exclude":
+        return "; this is the one to keep"
+    return f"; {'that' if evidence['keep'] == evidence.get('twin') else 'another copy'} is the one to keep"
+
+
+def _other_copy(evidence: Mapping[str, Any]) -> str:
+    kind = str(evidence.get("kind") or "")
+    if kind == "exact":
+        return "a picture with identical pixels"
+    if kind == "cluster":
+        return "a picture joined to it by a chain of copies"
+    return f"a changed copy ({visible(kind)})" if kind not in ("", "near") else "a changed copy"
 
 
 def _copy_of(evidence: Mapping[str, Any]) -> list[str]:
@@ -300,24 +319,35 @@ def _outlier(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
 
 
 def _unreadable(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    return [_sentence(str(evidence["reason"]))]
+    return [as_sentence(str(evidence["reason"]))]
 
 
 def _measured(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     value, threshold = float(evidence["value"]), float(evidence["threshold"])
     measured = str(evidence.get("measured") or "measurement")
-    name = _MEASUREMENTS.get(measured, measured.replace("_", " "))
     side = "below" if value < threshold else "above"
-    return [f"{name[:1].upper()}{name[1:]} {value:.3g} is {side} the limit of {threshold:.3g}."]
+    if measured not in _MEASUREMENTS:
+        return [
+            as_sentence(f"{measured.replace('_', ' ')} {_number(value)} is {side} the limit of {_number(threshold)}")
+        ]
+    what, scale = _MEASUREMENTS[measured]
+    return [f"{what} {_number(value)}{scale}, {side} the limit of {_number(threshold)}."]
 
 
-# What the columns of curation.pixels are called for people.
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+# What the columns of curation.pixels are called for people, and the scale or unit of the value.
+_BRIGHTNESS = " (0 is black, 1 is white)"
 _MEASUREMENTS = {
-    "brightness_p99": "brightness of the lightest hundredth of the picture (0 to 1)",
-    "brightness_p05": "brightness of the darkest twentieth of the picture (0 to 1)",
-    "entropy_bits": "information per pixel in bits (0 to 8)",
-    "side_px": "side length in pixels",
-    "aspect_ratio": "width over height",
+    "brightness_p99": ("Even its lightest parts have a brightness of only", _BRIGHTNESS),
+    "brightness_p05": ("Even its darkest parts have a brightness of", _BRIGHTNESS),
+    "entropy_bits": ("It holds information of", " bits per pixel (0 to 8)"),
+    "saturation": ("Its most colourful parts have a saturation of", " (0 is grey, 1 is a pure colour)"),
+    "sharpness": ("Its sharpness is", ""),
+    "side_px": ("Its side length is", " pixels"),
+    "aspect_ratio": ("Its width is", " times its height"),
 }
 _FAVOURED = {"model": "the model favours ", "majority": "most copies say "}
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
@@ -336,7 +366,3 @@ def percent(share: float) -> str:
     if 0.99 < share < 1:
         return "over 99 %"
     return f"{100 * share:.0f} %"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from curation.detectors import DETECTORS
 from curation.errors import NotFoundError, SettingsError
-from curation.explain import read_evidence
+from curation.explain import explain, read_evidence
 from curation.files import write_atomic
 from curation.runs import Run
 
@@ -45,6 +45,17 @@ def ranked_issues(run: Run, names: Sequence[str] = (), top: int | None = None) -
     issues = issues.sort_values("rank", kind="stable").head(len(issues) if top is None else top)
     where = run.samples()[["sample_id", "path", "split"]]
     return issues.merge(where, on="sample_id", how="left").fillna({"path": "", "split": ""})
+
+
+def with_reasons(issues: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with a column `reason` after `suggestion`: why each is listed, one plain sentence, safe to print.
+
+    `curate decide --from` reads a column of that name for `exclude` alone, and says so where it still holds a sentence.
+    """
+    reasons = pd.Series([explain(row) for row in issues.to_dict("records")], index=issues.index, dtype="str")
+    issues = issues.copy()
+    issues.insert(issues.columns.get_loc("suggestion") + 1, "reason", reasons)  # type: ignore[arg-type, operator]
+    return issues
 
 
 def issue_records(issues: pd.DataFrame) -> list[dict[str, Any]]:

@@ -293,7 +293,11 @@ def read_run(workspace: Path, run_id: str | None = None) -> Run:
     """
     present = complete_ids(workspace)
     if not present:
-        raise NotFoundError(f"There are no runs in {workspace} yet. Make one with: curate score SOURCE")
+        place = "the current folder" if str(workspace) == "." else str(workspace)
+        raise NotFoundError(
+            f"There are no runs in {place} yet. Make one with: curate score SOURCE, or say where they are: "
+            "--workspace DIR."
+        )
     if run_id is None:
         latest = _latest(workspace)
         return _run(workspace, latest) if latest in present else list_runs(workspace)[-1]

@@ -38,7 +38,7 @@ from curation.scoring.statistics import statistics_from_probs
 from curation.training.appearance import describe
 from curation.training.folds import CrossValidation, assign_folds, combine_groups, ungroup_folds
 from curation.training.plan import Plan, choose_plan
-from curation.wording import counted
+from curation.wording import as_sentence, counted
 
 NEIGHBOURS = 10
 # Fewer labelled pictures than this teach a network nothing.
@@ -107,8 +107,8 @@ def score(
         progress.message(f"Nothing has changed since run {run_id}; this is its result.")
         runs.mark_latest(workspace, run_id)
         return done
-    for sentence in plan.why:
-        progress.message(sentence[0].upper() + sentence[1:] + ".")
+    for why in plan.why:
+        progress.message(as_sentence(why))
     with runs.open_partial(workspace, run_id) as partial:
         inputs, notes = _find_evidence(pixels, version, plan, settings, partial, workspace, clock, progress)
         notes += _unreadable_class_notes(inputs)
@@ -310,11 +310,10 @@ def _fold_notes(inputs: Inputs, n_folds: int, asked: int) -> list[str]:
     assert inputs.statistics is not None
     measured = inputs.extra["accuracy"]
     if measured["in_groups"] and measured["optimism"] is None:
-        grouped = counted(measured["in_groups"], "labelled picture has", "labelled pictures have")
-        notes.append(
-            f"{grouped} a duplicate or a group; folds keep those together. How much better the model would look "
-            f"otherwise is measured in --mode probe only."
+        grouped = counted(
+            measured["in_groups"], "labelled picture has copies or shares", "labelled pictures have copies or share"
         )
+        notes.append(f"{grouped} a group: no picture was judged by a model that saw one of its copies or its group.")
     unjudged = int(((inputs.labels >= 0) & ~inputs.statistics.judged).sum())
     if unjudged:
         notes.append(

@@ -6,6 +6,7 @@ those of the terminal's own palette that can be read on a light and on a dark ba
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 import time
@@ -31,8 +32,11 @@ PLAIN_LINE_SECONDS = (
     10.0  # between the first lines of one stage where there is no terminal to redraw; then twice it ...
 )
 MOST_LINE_SECONDS = 60.0  # ... up to this
-MARK_SECONDS, RATE_MARKS = 2.0, 30  # the time left is estimated from the last minute
+# The time left is estimated from the last ten minutes: from one, it jumps with whatever else the machine does.
+MARK_SECONDS, RATE_MARKS = 20.0, 31
+ESTIMATE_AFTER_SECONDS = 5.0  # of work seen; the first seconds say little
 LABEL_CELLS = 32
+GAP = 3  # columns between two of a table
 
 
 def stdout_console() -> Console:
@@ -71,6 +75,24 @@ def _cut(text: str, cells: int, keep_end: bool = False) -> str:
             break
         kept.append(character)
     return "…" + "".join(reversed(kept)) if keep_end else "".join(kept) + "…"
+
+
+def wrapped(text: str, cells: int) -> list[str]:
+    """Lines of at most `cells` columns; a number is never parted from its %."""
+    joined = text.replace(" %", f"{_NO_BREAK}%")
+    lines = Text(joined).wrap(Console(file=io.StringIO(), width=max(cells, 20)), max(cells, 20))
+    return [line.plain.rstrip().replace(_NO_BREAK, " ") for line in lines]
+
+
+_NO_BREAK = "\ue000"  # of no meaning outside; rich breaks lines at no-break spaces, too
+
+
+def print_entry(console: Console, head: Text, body: str, indent: int, style: str = "") -> None:
+    """One entry of a list for people: a line that is cut to the width, and below it its text, wrapped and indented."""
+    head.truncate(console.width, overflow="ellipsis")
+    console.print(head, soft_wrap=True)
+    for line in wrapped(body, console.width - indent) if body else ():
+        console.print(Text(" " * indent + line, style=style), soft_wrap=True)
 
 
 def table(*columns: str, title: str = "") -> Table:
@@ -117,7 +139,7 @@ def rough_duration(seconds: float) -> str:
 class _Stage:
     """One stage at work.
 
-    `marks` are (time, units done) of the last minute or so, the first from when the stage was first drawn: what came
+    `marks` are (time, units done) of the last ten minutes, the first from when the stage was first drawn: what came
     from a cache or a checkpoint before that says nothing about how long the rest takes, and neither does a slow start.
     """
 
@@ -147,12 +169,14 @@ class _Stage:
         return f"{self.done:,} of {self.total:,} {self.unit}" if self.total else f"{self.done:,} {self.unit}"
 
     def left(self) -> str:
-        """Time left in words, "" while nothing can be said."""
-        if not self.marks or self.done <= self.marks[0][1] or not self.total:
+        """Time left in words, "" while nothing can be said, or all units are done and only the end is missing."""
+        if not self.marks or not self.marks[0][1] < self.done < self.total:
             return ""
         since, before = self.marks[0]
-        seconds = (time.monotonic() - since) / (self.done - before) * max(self.total - self.done, 0)
-        return f"about {rough_duration(seconds)} left"
+        watched = time.monotonic() - since
+        if watched < ESTIMATE_AFTER_SECONDS:
+            return ""
+        return f"about {rough_duration(watched / (self.done - before) * (self.total - self.done))} left"
 
 
 class _Amount(ProgressColumn):
@@ -168,13 +192,17 @@ class _TimeLeft(ProgressColumn):
 
 
 class RichProgress(Progress):
-    """Progress on standard error: bars on a terminal, now and then a plain line elsewhere; use it as a context."""
+    """Progress on standard error: bars on a terminal, now and then a plain line elsewhere; use it as a context.
+
+    said : the messages so far, so that what follows need not say them again
+    """
 
     def __init__(self, console: Console | None = None, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._console = console or stderr_console()
         self._patience = patience_seconds
         self._lock = threading.RLock()
         self._bars: Bars | None = None
+        self.said: list[str] = []
 
     def __enter__(self) -> RichProgress:
         return self
@@ -187,6 +215,7 @@ class RichProgress(Progress):
 
     def message(self, text: str) -> None:
         """Say one line, above the bars if there are any."""
+        self.said.append(text)
         self._console.print(Text(visible(text, 2000), style="dim"), soft_wrap=not self._console.is_terminal)
 
     @contextmanager
@@ -232,7 +261,7 @@ class RichProgress(Progress):
     def _new_bars(self) -> Bars:
         return Bars(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan", pulse_style="cyan"),
+            BarColumn(bar_width=16, complete_style="cyan", finished_style="cyan", pulse_style="cyan"),
             _Amount(),
             _TimeLeft(),
             console=self._console,

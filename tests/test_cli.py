@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 
 from curation import cli, issue_files, runs
 from curation.commands.options import GroupedOption
@@ -252,7 +253,7 @@ def test_the_terminal_shows_the_first_and_says_how_many_more(
     assert cli.main(["issues", "--workspace", str(workspace)]) == 0
     out = capsys.readouterr().out
     assert "p0.png" in out
-    assert f"{len(HOSTILE) + 3 - 20} more" in out or len(HOSTILE) + 3 <= 20
+    assert "And 1 issue: --top N" in out
 
 
 def test_json_is_a_list_in_rank_order_with_evidence_as_objects(
@@ -267,6 +268,8 @@ def test_json_is_a_list_in_rank_order_with_evidence_as_objects(
     assert [row["given_label"] for row in rows[: len(HOSTILE)]] == HOSTILE
     assert rows[0]["path"] == "p0.png"
     assert rows[0]["evidence"]["p_given"] == 0.02
+    assert rows[0]["reason"].startswith("Labelled “")
+    assert rows[-1]["reason"] == "The file ends too early."
     assert rows[-1]["issue"] == "unreadable"
 
 
@@ -281,6 +284,30 @@ def test_one_kind_of_issue_keeps_its_ranks(workspace: Path, capsys: pytest.Captu
     assert cli.main(["issues", "--issue", "typo", "--workspace", str(workspace)]) == 2
     err = capsys.readouterr().err
     assert all(name in err for name in DETECTORS)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_issues_can_be_read_at_any_width(
+    workspace: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert cli.main(["issues", "--workspace", str(workspace)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cell_len(line) <= int(columns) for line in lines)
+    first = [line for line in lines if "label_error" in line]
+    assert len(first) == len(HOSTILE) + 1, "one line per issue names picture and issue"
+    assert len(lines) <= 4 * 20 + 1
+    assert " ".join(line.strip() for line in lines[1:4]).startswith("Labelled “=cmd|' /C calc'!A0”, to which the model")
+
+
+def test_what_was_saved_is_counted_as_issues_and_as_labels_without_a_finding(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["issues", "--output", str(workspace / "all.csv"), "--workspace", str(workspace)]) == 0
+    assert f"{len(HOSTILE) + 2} issues and 1 label without a finding of run" in capsys.readouterr().out
+    arguments = ["issues", "--top", "1", "--output", str(workspace / "one.csv"), "--workspace", str(workspace)]
+    assert cli.main(arguments) == 0
+    assert "1 issue of run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
@@ -304,7 +331,9 @@ def test_a_csv_of_issues_is_read_back_by_pandas(workspace: Path) -> None:
     output = workspace / "issues.csv"
     assert cli.main(["issues", "--output", str(output), "--workspace", str(workspace)]) == 0
     table = pd.read_csv(output, dtype={"given_label": "str"}, keep_default_na=False)
-    expected = issue_files.ranked_issues(runs.read_run(workspace))
+    expected = issue_files.with_reasons(issue_files.ranked_issues(runs.read_run(workspace)))
+    assert table["reason"].tolist() == expected["reason"].tolist()
+    assert all(table["reason"].str.len() > 10)
     assert list(table.columns) == list(expected.columns)
     assert table["given_label"].tolist()[:16] == [issue_files.defuse(label) for label in HOSTILE[:16]]
     assert np.allclose(table["score"], expected["score"])

@@ -52,8 +52,7 @@ def test_copies():
         "conflicting_duplicate", suggestion="dog", twin="a", twin_label="dog", kind="exact", favoured_by="model"
     )
     assert explain(conflict) == (
-        "The pixels are identical to those of a picture labelled “dog”, while this one is labelled “cat”; "
-        "the model favours “dog”."
+        "Labelled “cat”, while a picture with identical pixels is labelled “dog”; the model favours “dog”."
     )
     assert "".join(explain_case(conflict)) == "Identical pixels, labelled cat and dog; the model favours dog."
     leak = row("split_leak", twin="a", twin_label="cat", kind="near", split="train", twin_split="test")
@@ -63,16 +62,35 @@ def test_copies():
         "exact_duplicate", suggestion="exclude", twin="a", twin_label="cat", kind="exact", member_count=3, keep="a"
     )
     assert explain(three) == (
-        "The pixels are identical to those of a picture labelled “cat”, and of 1 more; "
-        "the other one is the better one to keep."
+        "The pixels are identical to those of a picture labelled “cat”, and of 1 more; that is the one to keep."
     )
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "keep", "said"),
+    [("exclude", "a", "; that is"), ("exclude", "c", "; another copy is"), ("", "self", "; this is")],
+)
+def test_the_copy_to_keep_is_the_one_that_the_rule_keeps(suggestion, keep, said):
+    same = {"twin": "a", "twin_label": "cat", "kind": "exact", "keep": keep}
+    assert explain(row("exact_duplicate", suggestion=suggestion, **same)).endswith(f"{said} the one to keep.")
+    assert "to keep" not in explain(row("exact_duplicate", suggestion=suggestion, **{**same, "keep": ""}))
+
+
+def test_which_copy_to_keep_is_left_to_the_pair_where_the_labels_differ():
+    other = row("exact_duplicate", suggestion="exclude", twin="a", twin_label="dog", kind="exact", keep="a")
+    assert explain(other) == "The pixels are identical to those of a picture labelled “dog”."
 
 
 def test_measurements():
     assert explain(row("dark", measured="brightness", value=0.031, threshold=0.1)) == (
         "Brightness 0.031 is below the limit of 0.1."
     )
-    assert "above" in explain(row("odd_size", measured="side_px", value=3000, threshold=900))
+    assert explain(row("dark", measured="brightness_p99", value=0.0392, threshold=0.32)) == (
+        "Even its lightest parts have a brightness of only 0.0392 (0 is black, 1 is white), below the limit of 0.32."
+    )
+    assert explain(row("odd_size", measured="side_px", value=3000, threshold=900)) == (
+        "Its side length is 3,000 pixels, above the limit of 900."
+    )
     assert explain(row("outlier", distance=0.6, usual_distance=0.2)) == (
         "Its nearest pictures are 3.0 times as far away as is usual in this set."
     )

@@ -1,13 +1,26 @@
 """What the terminal shows: nothing from outside acts on it, and progress appears only where it helps."""
 
 import io
+import itertools
+import re
 import time
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
-from curation.terminal import RichProgress, duration, rough_duration, shown, shown_path, table
+from curation import terminal
+from curation.terminal import (
+    RichProgress,
+    duration,
+    print_entry,
+    rough_duration,
+    shown,
+    shown_path,
+    table,
+    wrapped,
+)
 
 HOSTILE = [
     "\x1b[31mred\x1b[0m",
@@ -148,6 +161,67 @@ def test_units_from_a_checkpoint_do_not_count_as_speed() -> None:
         time.sleep(0.1)
     assert "80 of 100 epochs" in stream.getvalue()
     assert "left" not in stream.getvalue()
+
+
+def watched_stage(monkeypatch: pytest.MonkeyPatch, total: int) -> tuple[terminal._Stage, list[float]]:
+    """A stage that has been drawn, and a clock that the test sets."""
+    clock = [100.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    stage = terminal._Stage("train", total, "views", started=clock[0])
+    stage.show()
+    return stage, clock
+
+
+def seconds_left(stage: terminal._Stage) -> float:
+    found = re.fullmatch(r"about (\d+) (s|min) left", stage.left())
+    assert found, stage.left()
+    return float(found[1]) * (60 if found[2] == "min" else 1)
+
+
+def test_the_time_left_does_not_jump_when_the_machine_is_busy_for_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, clock = watched_stage(monkeypatch, total=2400)
+    estimates = []
+    for second in range(1, 240):
+        clock[0] += 1
+        stage.advance(1 if 90 <= second < 120 else 10)
+        estimates.append(seconds_left(stage) if second > 10 else 240.0)
+    rises = [after - before for before, after in itertools.pairwise(estimates)]
+    assert max(rises) <= 60, "a minute is what rounding does"
+    assert max(estimates) <= 240
+
+
+def test_no_time_is_left_when_all_is_done_nor_said_in_the_first_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, clock = watched_stage(monkeypatch, total=100)
+    clock[0] += 1
+    stage.advance(50)
+    assert stage.left() == ""
+    clock[0] += 9
+    assert stage.left() == "about 10 s left"
+    stage.advance(50)
+    clock[0] += 1
+    assert stage.left() == ""
+    assert stage.amount() == "100 of 100 views"
+
+
+def test_a_number_is_not_parted_from_its_percent_sign() -> None:
+    text = "Labelled “cat”, to which the model gives under 1 %; it sees “dog” with 94 %."
+    for cells in range(20, 90):
+        lines = wrapped(text, cells)
+        assert all(cell_len(line) <= cells for line in lines)
+        assert not any(line.startswith("%") for line in lines)
+        assert " ".join(lines) == text
+
+
+def test_an_entry_fits_whatever_the_width() -> None:
+    for width in (40, 80, 120):
+        console, stream = make_console(width=width)
+        print_entry(console, Text(f"  1  {'photo/' * 30}1.jpg"), "why it is here, in many words, " * 5, 5)
+        lines = stream.getvalue().splitlines()
+        assert all(cell_len(line) <= width for line in lines)
+        assert all(line.startswith(" " * 5 + "") for line in lines[1:])
+        assert len(lines) > 1
 
 
 def test_names_of_stages_are_data_too() -> None:

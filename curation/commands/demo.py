@@ -33,20 +33,25 @@ def command(folder: Path | None, as_json: bool, workspace: Path) -> None:
         print_json(result)
         return
     console = stdout_console()
-    print_summary(read_run(place, result["run_id"]), console)
+    print_summary(read_run(place, result["run_id"]), console, progress.said)
     print_comparison(result, console)
     print_next(place, console)
 
 
 def print_comparison(result: dict[str, Any], console: Any) -> None:
     """What was planted against what was found."""
+    from rich.text import Text
+
     from curation.explain import percent
-    from curation.terminal import table
+    from curation.terminal import table, wrapped
 
     console.print()
-    drawn = table("Fault", ">Planted", ">Found", ">Recall", ">Flagged", ">Right", ">Precision")
+    drawn = table("Planted fault", ">Planted", ">Found", ">Flags", ">Right", ">Recall", ">Precision")
     for row in result["comparison"]:
-        recall, precision = (("-" if row[name] is None else percent(row[name])) for name in ("recall", "precision"))
-        counts = [f"{row[name]:,}" for name in ("planted", "found", "flagged", "right")]
-        drawn.add_row(row["issue"], counts[0], counts[1], recall, counts[2], counts[3], precision)
+        shares = (("-" if row[name] is None else percent(row[name])) for name in ("recall", "precision"))
+        counts = (f"{row[name]:,}" for name in ("planted", "found", "flagged", "right"))
+        drawn.add_row(row["issue"], *counts, *shares)
     console.print(drawn)
+    left_out = "Flags that another planted fault explains are not counted here: a foreign picture has no right label."
+    for line in wrapped(left_out, console.width):
+        console.print(Text(line, style="dim"))

@@ -37,17 +37,19 @@ def command(
     ones, the ranking of labels goes on to the end.
     """
     from curation.explain import visible
-    from curation.issue_files import issue_records, ranked_issues, save_issues
+    from curation.issue_files import issue_records, ranked_issues, save_issues, with_reasons
     from curation.terminal import stderr_console, stdout_console
 
     run = read_run(workspace, run_id)
     issues = ranked_issues(run, names, top)
+    if output is not None or as_json:
+        issues = with_reasons(issues)
     if output is not None:
         _refuse_source(output, run)
         save_issues(issues, output)
         console = stderr_console() if as_json else stdout_console()
-        saved = f"{counted(len(issues), 'issue')} of run {run.run_id} saved to {visible(str(output), 4096)}"
-        console.print(saved, soft_wrap=True)
+        where = visible(str(output), 4096)
+        console.print(f"{_how_many(issues)} of run {run.run_id} saved to {where}", soft_wrap=True)
     if as_json:
         print_json(issue_records(issues))
     elif output is None:
@@ -64,21 +66,34 @@ def _refuse_source(output: Path, run: Run) -> None:
                 raise SettingsError(f"{output} is the table that the run was made from; choose another name.")
 
 
+def _how_many(issues: pd.DataFrame) -> str:
+    """`250 issues and 1,748 labels without a finding`."""
+    flagged = int(issues["is_issue"].sum())
+    others = len(issues) - flagged
+    return counted(flagged, "issue") + (f" and {counted(others, 'label')} without a finding" if others else "")
+
+
 def _print(issues: pd.DataFrame, listed: int) -> None:
+    """An entry per issue: rank, picture and issue on one line, the reason below; no width makes that unreadable."""
+    from rich.cells import cell_len
     from rich.text import Text
 
     from curation.explain import explain
-    from curation.terminal import shown_path, stdout_console, table
+    from curation.terminal import print_entry, shown_path, stdout_console
 
     console = stdout_console()
     if issues.empty:
         console.print("No such issues in this run.")
         return
-    drawn = table(">Rank", "Issue", ">Score", "Picture", "Why")
-    drawn.columns[-1].no_wrap = False
-    for row in issues.head(listed).to_dict("records"):
-        name = Text(row["issue"], style="" if row["is_issue"] else "dim")
-        drawn.add_row(f"{row['rank']:,}", name, f"{row['score']:.2f}", shown_path(row["path"], 30), explain(row))
-    console.print(drawn)
+    first = issues.head(listed)
+    rank = max(len(f"{first['rank'].max():,}"), 3)
+    room = max(console.width - rank - 2 - 2 - first["issue"].str.len().max() - 5, 12)
+    paths = [shown_path(path, room) for path in first["path"]]
+    width = max(cell_len(path) for path in paths)
+    for path, row in zip(paths, first.to_dict("records"), strict=True):
+        head = Text(f"{row['rank']:>{rank},}  {path}{' ' * (width - cell_len(path))}")
+        head.append(f"  {row['issue']} {row['score']:.2f}", style="cyan" if row["is_issue"] else "dim")
+        print_entry(console, head, explain(row), rank + 2, "dim")
     if len(issues) > listed:
-        console.print(Text(f"{len(issues) - listed:,} more: --top N, or --output FILE for all", style="dim"))
+        rest = _how_many(issues.iloc[listed:])
+        console.print(Text(f"And {rest}: --top N, or --output FILE for all", style="dim"), soft_wrap=True)

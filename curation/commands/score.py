@@ -84,5 +84,5 @@ def command(
         print_json({**run.info, "run_dir": str(run.folder)})
     else:
         console = stdout_console()
-        print_summary(run, console)
+        print_summary(run, console, progress.said)
         print_next(workspace, console)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from curation.detectors import DETECTORS
 from curation.explain import percent, read_evidence, title_of, visible
 from curation.runs import Run
-from curation.scoring.health import accuracy_in_words
-from curation.terminal import duration, shown, shown_path, table
-from curation.wording import counted
+from curation.scoring.health import accuracy_in_words, estimate_in_words, forecast_in_words, wrong_forecast
+from curation.terminal import GAP, duration, shown, shown_path, table, wrapped
+from curation.wording import as_sentence, counted
 
 HOW_MODES_WORK = {
     "compact": "a small network trained from scratch",
@@ -28,14 +30,17 @@ LISTED_LABELS = 10
 LISTED_NOTES = 12
 
 
-def print_summary(run: Run, console: Console) -> None:
-    """Print the summary of a run, but for what to type next."""
+def print_summary(run: Run, console: Console, said: Collection[str] = ()) -> None:
+    """Print the summary of a run, but for what to type next.
+
+    said : messages that the reader has seen (RichProgress.said), and need not read twice
+    """
     info, samples, issues = run.info, run.samples(), run.issues()
     _read(info, samples, console)
     if run.has_array("pred_probs"):  # else a note says why no model was trained
-        _model(info, console)
+        _model(info, console, said)
     _counts(info, issues, console)
-    _health(info, console)
+    _health(info, issues, console)
     _worst(samples, issues, console)
     seconds = float(sum((info.get("seconds") or {}).values()))
     made = f"made in {duration(seconds)}, kept in {visible(str(run.folder), 4096)}"
@@ -45,9 +50,10 @@ def print_summary(run: Run, console: Console) -> None:
 def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None:
     """What was read: format, count, classes, splits; the first unreadable files with their reasons; notes."""
     readable = samples[samples["status"] == "ok"]
+    unreadable = len(samples) - len(readable)
     splits = [f"{shown(name, 16)} {count:,}" for name, count in readable["split"].value_counts().items() if name]
     facts = [
-        counted(len(readable), "picture"),
+        counted(len(samples), "picture") + (f" ({len(readable):,} readable)" if unreadable else ""),
         counted(len(info.get("classes") or []), "class", "classes"),
         ", ".join(splits) if len(splits) > 1 else "",
     ]
@@ -74,15 +80,16 @@ def _reasons(what: str, files: pd.DataFrame, count: int, console: Console, rest:
         console.print(Text(f"    and {count - LISTED_REASONS:,} more: {rest}", style="dim"))
 
 
-def _model(info: dict[str, Any], console: Console) -> None:
-    """What judged the labels, and why it was chosen."""
+def _model(info: dict[str, Any], console: Console, said: Collection[str]) -> None:
+    """What judged the labels, and why it was chosen, unless that was said before the run."""
     plan = info.get("plan") or {}
     mode = str(plan.get("mode", ""))
     how = HOW_MODES_WORK.get(mode, "{model}").format(model=plan.get("model"))
     parts = [f"{mode} ({how})", plan.get("device"), f"{plan['size_px']} px" if plan.get("size_px") else ""]
     console.print(Text("Judged by: ", style="bold"), Text(", ".join(str(part) for part in parts if part)), sep="")
-    for why in plan.get("why") or []:
-        _indented(console, visible(str(why), 500), "dim")
+    for why in map(as_sentence, plan.get("why") or []):
+        if why not in said:
+            _indented(console, visible(why, 500), "dim")
 
 
 def _counts(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> None:
@@ -101,29 +108,29 @@ def _counts(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> Non
         console.print(Text(f"{name} not looked for: {shown(reason, 200)}", style="dim"))
 
 
-def _health(info: dict[str, Any], console: Console) -> None:
-    """Label health, the estimate of wrong labels, and the pairs of classes that are mixed up most."""
+def _health(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> None:
+    """Label health, how far to review, and the pairs of classes that are mixed up most."""
     health = info.get("health") or {}
     if health.get("label_health") is None:
         return
-    cleanlab = health.get("cleanlab_estimated_wrong")
     least, most = health.get("estimated_wrong_range") or (None, None)
-    also = [] if least is None else [f"likely between {least:,} and {most:,}"]
-    also += [] if cleanlab is None else [f"cleanlab's count: {cleanlab:,}"]
     console.print()
     share = Text(percent(health["label_health"]), style="bold green")
     console.print(Text("Label health ", style="bold"), share, sep="", end="")
     wrong, labels = round(health["estimated_wrong"]), health["labels"]
     console.print(f": about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong")
-    if also:
-        _indented(console, "; ".join(also), "dim")
+    if least is not None and most is not None:
+        _indented(console, estimate_in_words(least, most), "dim")
+    words = forecast_in_words(wrong_forecast(issues.loc[issues["issue"] == "label_error", "score"].to_numpy(float)))
+    if words:
+        _indented(console, words, "dim")
     words = accuracy_in_words(info.get("accuracy") or {})
     if words:
         _indented(console, words, "dim")
     pairs = (health.get("confused") or [])[:LISTED_PAIRS]
     if pairs:
         console.print()
-        drawn = table("Most confused: given", "looks like", ">Flagged")
+        drawn = table("Most confused: given", "Suggested", ">Flagged")
         for given, suggested, count, *_ in pairs:
             drawn.add_row(shown(given), shown(suggested), f"{count:,}")
         console.print(drawn)
@@ -136,14 +143,19 @@ def _worst(samples: pd.DataFrame, issues: pd.DataFrame, console: Console) -> Non
     if worst.empty:
         return
     path = samples.set_index("sample_id")["path"]
-    label = 14 if console.width < 100 else 24
-    room = max(console.width - 2 * label - 32, 12)
-    drawn = table("Worst labels", "Given", ">p", "Looks like", ">p")
+    longest = 14 if console.width < 100 else 24
+    rows = []
     for row in worst.to_dict("records"):
         given_p, best_p = probabilities(row)
-        suggestion = shown(row["suggestion"], label) if row["suggestion"] else ""
-        picture = shown_path(path.get(row["sample_id"], row["sample_id"]), room)
-        drawn.add_row(picture, shown(row["given_label"], label), given_p, suggestion, best_p)
+        suggestion = shown(row["suggestion"], longest) if row["suggestion"] else ""
+        rows.append((shown(row["given_label"], longest), given_p, suggestion, best_p))
+    head = ("Worst labels", "Given", ">p(given)", "Suggested", ">p(suggested)")
+    columns = zip(head[1:], *rows, strict=True)
+    taken = sum(max(cell_len(text.removeprefix(">")) for text in column) + GAP for column in columns)
+    room = max(console.width - taken, 12)
+    drawn = table(*head)
+    for sample_id, cells in zip(worst["sample_id"], rows, strict=True):
+        drawn.add_row(shown_path(path.get(sample_id, sample_id), room), *cells)
     console.print(drawn)
     console.print()
 
@@ -160,19 +172,26 @@ def probabilities(row: dict[str, Any]) -> tuple[str, str]:
 def print_next(workspace: Path, console: Console) -> None:
     """What to type next."""
     where = "" if str(workspace) == "." else f" --workspace {shlex.quote(visible(str(workspace), 4096))}"
-    console.print()
-    console.print(Text("Next", style="bold"))
     steps = {
+        f"curate review{where}": "correct them in the browser, by keyboard",
         f"curate issues --top 50{where}": "the ranking goes on",
         f"curate report --open{where}": "the same with pictures, as one HTML file",
     }
-    width = max(map(len, steps))
+    print_steps(steps, console)
+
+
+def print_steps(steps: Mapping[str, str], console: Console) -> None:
+    """What may be typed next, and what each does; below it, where both do not fit side by side."""
+    console.print()
+    console.print(Text("Next", style="bold"))
+    width = max(map(cell_len, steps))
+    beside = 2 + width + 2 + max(map(cell_len, steps.values())) <= console.width
     for typed, why in steps.items():
-        console.print(Text(f"  {typed:{width}}", style="cyan"), Text(f"  {why}", style="dim"), sep="", soft_wrap=True)
+        command = Text(f"  {typed}{' ' * (width - cell_len(typed)) if beside else ''}", style="cyan")
+        console.print(command, Text(f"  {why}" if beside else f"\n      {why}", style="dim"), sep="", soft_wrap=True)
 
 
 def _indented(console: Console, text: str, style: str = "") -> None:
     """Print `text` wrapped, every line two columns in."""
-    for line in Text(text, style=style).wrap(console, max(console.width - 2, 20)):
-        line.rstrip()
-        console.print(Text("  ") + line, soft_wrap=True)
+    for line in wrapped(text, console.width - 2):
+        console.print(Text(f"  {line}", style=style), soft_wrap=True)

@@ -73,7 +73,7 @@ def _order(criteria: list[_Criterion]) -> np.ndarray:
     return np.lexsort([criterion.rank for criterion in reversed(criteria)])
 
 
-_ALIKE = "The copies are alike in everything measured; the first by name is proposed."
+_ALIKE = "No copy is of better quality; the first by name is proposed."
 _LOOKED_AT = ("split", "width_px", "height_px", "format", "saturation", "sharpness", "file_bytes", "path")
 
 
@@ -110,7 +110,7 @@ def _criteria(copies: dict[str, np.ndarray], count: int, favoured: str = "") -> 
         _Criterion(label == "", lambda a, b: "It has a label; the other one has none."),
         _Criterion(
             label != favoured if favoured else none,
-            lambda a, b: "The copies are alike in everything measured; this one has the label that is favoured.",
+            lambda a, b: "No copy is of better quality; this one has the label that is favoured.",
         ),
         _Criterion(np.argsort(np.argsort(path.astype(str), kind="stable")), lambda a, b: _ALIKE),
     ]

@@ -13,7 +13,7 @@ from curation.explain import MEANINGS, explain_case, explain_parts, percent, rea
 from curation.report.markup import bdi, number, sentence, table, text
 from curation.report.pictures import SMALL_SIDE_PX, Pictures
 from curation.report.plots import probability_bar
-from curation.scoring.health import accuracy_in_words
+from curation.scoring.health import accuracy_in_words, forecast_in_words, wrong_forecast
 
 # How much is shown; the page says of how much. Some hundred pictures are what a person looks through.
 WORST_LABELS, NEIGHBOURS, CASES, MEMBERS, GRID, FILES = 48, 5, 30, 6, 24, 300
@@ -56,7 +56,9 @@ def section(anchor: str, title: str, count: str, meaning: str, body: str, is_ope
 
 def shown_of(shown: int, total: int, what: str) -> str:
     """ "48 of 113 flagged labels shown", or how many where all are."""
-    return f"all {total:,} {what} shown" if shown == total else f"{shown:,} of {total:,} {what} shown, worst first"
+    if shown == total:
+        return f"{'the one' if total == 1 else f'all {total:,}'} {what[:-1] if total == 1 else what} shown"
+    return f"{shown:,} of {total:,} {what} shown, worst first"
 
 
 def label_errors(page: Page) -> str:
@@ -138,9 +140,11 @@ def _members(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _case_card(page: Page, row: Mapping[str, Any], members: list[tuple[str, str]]) -> str:
     evidence, suggestion = read_evidence(row), str(row["suggestion"])
     figures = []
+    agree = len({label for _, label in members} - {""}) == 1
     for sample_id, label in members[:MEMBERS]:
         doubtful = row["issue"] == "conflicting_duplicate" and suggestion not in ("", label)
-        keep = ' <span class="keep">best to keep</span>' if evidence.get("keep") == sample_id else ""
+        # Where labels differ, which one is right has its say in what is kept; see curation.duplicates.keeping.
+        keep = ' <span class="keep">best to keep</span>' if evidence.get("keep") == sample_id and agree else ""
         figures.append(
             f'<figure class="{"given" if doubtful else "plain"}">{page.pictures.image(sample_id, f"labelled {label}")}'
             f'<figcaption>{bdi(label)}{keep}<div class="kv">{_place(page, sample_id)}</div></figcaption></figure>'
@@ -236,9 +240,9 @@ def _limits(health: Mapping[str, Any]) -> str:
         return ""
     return (
         f" The true number is likely between {number(least)} (if labels were nowhere worse than where the model is "
-        f"surest) and {number(most)} (if the model were right wherever it contradicts a label). The weaker the model, "
-        "the further these are apart, and the more the estimate tends to be too high: on sets whose truth is known it "
-        "was 0.9 to 1.5 times the true number."
+        f"surest) and {number(most)} (if the model were right wherever it contradicts a label); the weaker the model, "
+        "the further these are apart. The range is cautious: where the truth is known, the estimate itself was 0.9 to "
+        "1.5 times the true number, with weak models rather too high."
     )
 
 
@@ -264,15 +268,13 @@ def review_forecast(page: Page) -> tuple[np.ndarray, list[int], str]:
     R ends where 95 % of the expected errors are met, but not before the last flagged label.
     """
     rows = page.of("label_error", flagged=False)
-    expected = np.cumsum(1.0 - rows["score"].to_numpy(dtype=np.float64))
-    if not len(expected) or expected[-1] <= 0:
+    forecast = wrong_forecast(rows["score"].to_numpy(dtype=np.float64))
+    expected, half, most = forecast.expected, forecast.half, forecast.most
+    if not half:
         return np.zeros(0), [], ""
     flagged = int(rows["is_issue"].sum())
-    half, most, end = (int(np.searchsorted(expected, share * expected[-1])) + 1 for share in (0.5, 0.9, 0.95))
-    words = (
-        f"If the scores are right, half of the wrong labels are among the first {half:,} of the ranking and nine "
-        f"in ten among the first {most:,} (of {len(expected):,})."
-    )
+    end = int(np.searchsorted(expected, 0.95 * expected[-1])) + 1
+    words = forecast_in_words(forecast)
     if flagged:
         words += f" The {flagged:,} flagged ones should hold about {expected[flagged - 1]:,.0f}."
     end = min(len(expected), max(end, flagged, 10))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curation.decisions import VERDICTS, Action, Decision, check_action, check_decision
+from curation.decisions import REASONS, VERDICTS, Action, Decision, check_action, check_decision
 from curation.errors import CurationError, LabelParseError, NotFoundError, SettingsError
 from curation.importers.table_file import Table, read_table
 
@@ -24,6 +24,7 @@ LABEL_COLUMNS = ("label", "label_2", "label_3", "label_4", "label_5")  # more th
 OF_SAMPLES = tuple(verdict for verdict in VERDICTS if verdict != "distinct")  # which is said of a case
 _LISTED = 3
 _COMPARED = 20_000  # names that a misspelt one is compared with
+_CLOSE = 0.9  # share of letters in common from which one is a misspelling of the other
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,23 @@ class Subject:
         """
         row = self._places.get(text)
         if row is None:
-            paths = self.rows["path"].head(_COMPARED).tolist()
-            near = difflib.get_close_matches(text[:200], paths, n=_LISTED) if text else []
+            near = self._alike(text[:200]) if text else []
             some = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
             raise NotFoundError(f"Version {self.version} of {self.dataset} has no picture {text[:200]!r}.{some}")
         return str(self.rows["sample_id"].at[row])
+
+    def _alike(self, text: str) -> list[str]:
+        """Paths that may have been meant: those that end so, else those that differ in a letter or two.
+
+        No wider: names like 813cde.png and 803cdf.png are alike by chance.
+        """
+        paths = self.rows["path"].drop_duplicates()
+        name = text.removeprefix("./").rpartition("/")[2]
+        for end in ("/" + text.removeprefix("./"), "/" + name):
+            ending = paths[paths.str.endswith(end)] if name else paths[:0]
+            if len(ending):
+                return [str(path) for path in ending.head(_LISTED)]
+        return difflib.get_close_matches(text, paths.head(_COMPARED).tolist(), n=_LISTED, cutoff=_CLOSE)
 
     def path_of(self, sample_id: str) -> str:
         """The path of a picture of this version."""
@@ -169,8 +182,11 @@ def _decision(table: Table, row: int, sample: str, subject: Subject, new_labels:
     if verdict not in OF_SAMPLES:
         raise SettingsError(f"There is no verdict {cell('verdict')[:100]!r}. There are: {', '.join(OF_SAMPLES)}.")
     takes_labels = verdict in ("relabel", "ambiguous")
-    # `curate issues` saves a column `reason` of its own for some issues, and a filled table may keep what it said.
+    # `curate issues` saves a sentence in a column `reason`, and a filled table may keep it: only `exclude` has its own.
     reason = cell("reason").strip().lower() if verdict == "exclude" else ""
+    if verdict == "exclude" and reason not in REASONS:
+        said = f"not {cell('reason')[:100]!r}" if reason else "but the column 'reason' is empty"
+        raise SettingsError(f"'exclude' needs one of {', '.join(REASONS)} as its reason, {said}.")
     return subject.decide(sample, verdict, labels if takes_labels else (), reason, new_labels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,48 @@ def accuracy_in_words(found: Mapping[str, Any]) -> str:
         f"{_percent(found['ungrouped_accuracy'])} ({100 * found['optimism']:+.1f} points; on the "
         f"{found['in_groups']:,} pictures concerned {_percent(found['ungrouped_accuracy_in_groups'])} instead of "
         f"{_percent(found['accuracy_in_groups'])})."
+    )
+
+
+def estimate_in_words(least: int, most: int) -> str:
+    """What the estimate of wrong labels is worth; `least`, `most` as in estimated_wrong_range."""
+    if most <= 2 * max(least, 1):
+        return f"A model's estimate: likely between {least:,} and {most:,}. Reviewing tells for sure."
+    return (
+        f"A rough estimate: the model is not sure enough to say more than between {least:,} and {most:,}. "
+        "Reviewing narrows it down."
+    )
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How far to review, if the scores are right.
+
+    expected : (N,) float64, wrong labels among the first 1 .. N of the ranking
+    half, most : ranks at which half and nine tenths of all wrong labels are met; 0 = there are none
+    """
+
+    expected: np.ndarray
+    half: int
+    most: int
+
+
+def wrong_forecast(scores: np.ndarray) -> Forecast:
+    """What the scores of the labels (N,), in rank order, promise to who reviews them in that order."""
+    expected = np.cumsum(1.0 - np.asarray(scores, dtype=np.float64))
+    if not len(expected) or expected[-1] <= 0:
+        return Forecast(expected, 0, 0)
+    half, most = (int(np.searchsorted(expected, share * expected[-1])) + 1 for share in (0.5, 0.9))
+    return Forecast(expected, half, most)
+
+
+def forecast_in_words(forecast: Forecast) -> str:
+    """One sentence on how far to review; "" where nothing is expected to be wrong."""
+    if not forecast.half:
+        return ""
+    return (
+        f"If the scores are right, half of the wrong labels are among the first {forecast.half:,} of the ranking and "
+        f"nine in ten among the first {forecast.most:,} (of {len(forecast.expected):,})."
     )
 
 

@@ -117,7 +117,7 @@ def _train_networks(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.nda
     folds = np.unique(cv.fold)
     trained_on = [np.flatnonzero((cv.fold != f) & (cv.labels >= 0)) for f in folds]
     batches: Batches | None = None
-    with cv.progress.stage("Training", epochs * sum(map(len, trained_on))) as advance:
+    with cv.progress.stage("Training", epochs * sum(map(len, trained_on)), "views of pictures") as advance:
         for f, rows in zip(folds, trained_on, strict=True):
             file = cv.checkpoints / f"fold-{f}.safetensors"
             done = _read_fold(file, key)

@@ -221,7 +221,7 @@ def test_the_same_table_twice_counts_once_and_again_after_an_undo(
         ("path,verdict\np0.png,keep\nq.png,keep\n", "line 3: Version v0001 of pets has no picture 'q.png'"),
         ("path,verdict,label\np0.png,keep,\np1.png,relabel,\n", "line 3: 'relabel' needs one new label"),
         ("path,label\np0.png,dog\np1.png,wolf\n", "line 3: The data set has no label 'wolf'"),
-        ("path,verdict\np0.png,keep\np1.png,exclude\n", "line 3: 'exclude', and nothing else, needs a reason"),
+        ("path,verdict\np0.png,keep\np1.png,exclude\n", "line 3: 'exclude' needs one of off-topic, broken"),
         ("path,verdict\np0.png,keep\ns0,hard\n", "line 3: it contradicts line 2 about the same picture"),
         ("path,verdict\np0.png,keep\np1.png,maybe\np2.png,maybe\n", "Lines that are wrong: 2."),
         ("path,verdict\np0.png,keep\np1.png\n", "line 3"),
@@ -250,6 +250,46 @@ def test_saved_issues_can_be_filled_in(workspace: Path, capsys: pytest.CaptureFi
     table.to_csv(file, index=False)
     answer(workspace, capsys, "decide", "--from", str(file), "--reviewer", "ann")
     assert decided(workspace) == [("ann", "s0", "relabel", "=cmd()", "")]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_reason_that_saved_issues_give_is_no_reason_to_exclude(
+    workspace: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    file = workspace / f"issues{suffix}"
+    assert curate(workspace, capsys, "issues", "--output", str(file))[0] == 0
+    table = pd.read_csv(file, dtype="str", keep_default_na=False) if suffix == ".csv" else pd.read_parquet(file)
+    assert all(table["reason"].str.len() > 10)
+
+    def save(verdicts: dict[str, str]) -> None:
+        filled = table.assign(verdict=table["sample_id"].map(verdicts).fillna(""))
+        filled.to_csv(file, index=False) if suffix == ".csv" else filled.to_parquet(file)
+
+    save({"s0": "exclude", "s1": "keep"})
+    code, _, err = curate(workspace, capsys, "decide", "--from", str(file), "--reviewer", "ann")
+    assert code == 2
+    assert "'exclude' needs one of off-topic, broken, duplicate as its reason, not 'Labelled" in err
+    assert decided(workspace) == []
+    table["reason"] = table["reason"].where(table["sample_id"] != "s0", "Broken ")
+    save({"s0": "exclude", "s1": "keep"})
+    answer(workspace, capsys, "decide", "--from", str(file), "--reviewer", "ann")
+    assert sorted(decided(workspace)) == [("ann", "s0", "exclude", "", "broken"), ("ann", "s1", "keep", "", "")]
+
+
+def test_a_misspelt_path_is_not_answered_with_names_that_are_alike_by_chance() -> None:
+    names = [f"train/1/{number:06x}.png" for number in range(0x813CD0, 0x900000, 0x1357)]
+    rows = pd.DataFrame({"sample_id": [f"s{n}" for n in range(len(names))], "path": names, "label": "1"})
+    pictures = Subject("digits", "v0001", rows, frozenset({"1"}))
+
+    def answer_to(text: str) -> str:
+        with pytest.raises(NotFoundError) as raised:
+            pictures.find(text)
+        return str(raised.value)
+
+    assert answer_to("train/1/7b2e41.png").endswith("has no picture 'train/1/7b2e41.png'.")
+    assert answer_to("813cd0.png").endswith("Did you mean 'train/1/813cd0.png'?")
+    assert answer_to("./train/2/813cd0.png").endswith("Did you mean 'train/1/813cd0.png'?")
+    assert answer_to("train/1/813cdd.png").endswith("Did you mean 'train/1/813cd0.png'?")
 
 
 def test_a_parquet_table_is_read_too(workspace: Path, subject: Subject) -> None:
