@@ -35,6 +35,8 @@ COMMANDS = {
     "issues": "Print or save the ranked issues of a run.",
     "review": "Correct labels in the browser, by keyboard.",
     "queue": "Say what is to be reviewed next, and why.",
+    "audit": "Mix labels drawn at random into the review queue, unmarked.",
+    "estimate": "Say how many labels are wrong, how many are left, and whether to stop.",
     "decide": "Record what is right for a picture, or for all pictures of a table.",
     "decisions": "List what was decided and taken back, in the order in which it was recorded.",
     "status": "Say what waits to be published, what is held back, and whether the source has changed.",

@@ -13,6 +13,7 @@ from curation import manifest, review, store
 from curation.errors import NotFoundError
 from curation.manifest.version_files import head
 from curation.progress import SILENT, Progress
+from curation.review.audit import mix_in
 from curation.review.conflict_items import with_conflicts
 from curation.review.deciding import Subject
 from curation.review.taken_back import with_taken_back
@@ -52,6 +53,7 @@ def refill(engine: Engine, run: Run, folder: Path, progress: Progress = SILENT) 
         items = with_taken_back(items, folder, version)
         items = with_conflicts(items, folder, version, rows, review.open_index(run).samples["sample_id"])
     store.fill(engine, dataset, run.run_id, version, items, progress)
+    mix_in(engine, dataset)
     changed = {} if rows is None else review.changed_labels(run, rows)
     return WorkQueue(version, rows, items, changed, decided)
 

@@ -33,7 +33,7 @@ def decisions(engine: Engine, dataset: str, since_id: int = 0, reviewer: str = "
     if sample_id:
         of_sample = sa.select(table.c.action_id).where(table.c.dataset == dataset, table.c.sample_id == sample_id)
         query = query.where((table.c.sample_id == sample_id) | table.c.undoes.in_(of_sample))
-    return _frame(engine, query.order_by(table.c.decision_id))
+    return frame(engine, query.order_by(table.c.decision_id))
 
 
 def effective(engine: Engine, dataset: str, sample_ids: Collection[str] | None = None) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def effective(engine: Engine, dataset: str, sample_ids: Collection[str] | None =
     )
     if sample_ids is not None:
         query = query.where(table.c.sample_id.in_(sorted(sample_ids)))
-    rows = _frame(engine, query)
+    rows = frame(engine, query)
     own_item = (rows["item_id"] == rows["sample_id"]) | ~rows["verdict"].isin(["distinct", "unsure"])
     key = rows[["sample_id", "reviewer"]].assign(about=rows["item_id"].where(~own_item, ""))
     rows = rows[~key.duplicated(keep="last")].reset_index(drop=True)
@@ -99,7 +99,7 @@ def progress(engine: Engine, dataset: str) -> pd.DataFrame:
     columns = (items.c.issue, state, items.c.verdict)
     query = sa.select(*columns, sa.func.count().label("items"))
     query = query.where(items.c.dataset == dataset, items.c.queue.in_([queue for queue in QUEUES if queue != "open"]))
-    touched = _frame(engine, query.group_by(*columns))
+    touched = frame(engine, query.group_by(*columns))
     left = dict(_listed(engine, dataset, fills))
     for row in touched[touched["state"] != GONE].itertuples(index=False):
         left[row.issue] = left.get(row.issue, 0) - row.items
@@ -146,10 +146,10 @@ def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:
     )
     if run_id:
         query = query.where(decisions_table.c.run_id == run_id)
-    return _frame(engine, query)
+    return frame(engine, query)
 
 
-def _frame(engine: Engine, query: sa.Select[Any]) -> pd.DataFrame:
+def frame(engine: Engine, query: sa.Select[Any]) -> pd.DataFrame:
     """The rows as a table: text as `str` with "" for NULL, right columns and dtypes also without rows."""
 
     def work(connection: Connection) -> pd.DataFrame:

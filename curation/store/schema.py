@@ -4,6 +4,8 @@ decisions   append-only, the only truth about what was decided; an undo is anoth
 items       the queue: what `fill` put there, and where each item stands
 opinions    the current verdict of each reviewer on each item: a cache that `rebuild` makes again from decisions
 leases      who is looking at what, until when
+audits      which runs are audited, and how the labels were drawn; audit_draws: which, in which order. Nothing that a
+            reviewer or a program in the reviewer's place is handed says what is in there
 policy      per data set: run, manifest version, shares of second opinions and of hidden suggestions
 meta        the store's id
 migrations  which of MIGRATIONS this store has been through
@@ -218,6 +220,29 @@ policy = Table(
     _number("seed"),
 )
 
+audits = Table(
+    "audits",
+    metadata,
+    _text("dataset", primary_key=True),
+    _text("run_id", primary_key=True),
+    Column("audit_id", _SERIAL, nullable=False),  # rises: the greatest is the one that is mixed into the queue
+    Column("seed", BigInteger, nullable=False),
+    _number("design"),  # curation.estimate.DESIGN
+    _number("every"),  # one of so many items in the queue
+)
+
+audit_draws = Table(
+    "audit_draws",
+    metadata,
+    _text("dataset", primary_key=True),
+    _text("run_id", primary_key=True),
+    _number("number", primary_key=True, autoincrement=False),  # 0, 1 ... in the order of the draw
+    _text("sample_id"),
+    _text("item_id"),  # the case that it was a member of, or the sample's own
+    Column("released", _SERIAL, nullable=True),  # the last decision before it was handed out; NULL = it was not
+    UniqueConstraint("dataset", "run_id", "sample_id"),
+)
+
 meta = Table("meta", metadata, _text("key", primary_key=True), _text("value"))
 
 migrations = Table("migrations", metadata, _number("number", primary_key=True, autoincrement=False), _text("name"))
@@ -225,9 +250,14 @@ migrations = Table("migrations", metadata, _number("number", primary_key=True, a
 
 # --- migrations ------------------------------------------------------------------------------------------------------
 
+
 # What brings an older store to the next schema, in order: `metadata` is what all of them together make of the first
 # one. Never change one that was released, add another.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+def _add_audits(connection: Connection) -> None:
+    metadata.create_all(connection, tables=[audits, audit_draws])
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_audits,)
 FIRST_SCHEMA = 1
 
 
