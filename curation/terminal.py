@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
@@ -93,6 +93,17 @@ def print_entry(console: Console, head: Text, body: str, indent: int, style: str
     console.print(head, soft_wrap=True)
     for line in wrapped(body, console.width - indent) if body else ():
         console.print(Text(" " * indent + line, style=style), soft_wrap=True)
+
+
+def print_steps(steps: Mapping[str, str], console: Console) -> None:
+    """What may be typed next, and what each does; below it, where both do not fit side by side."""
+    console.print()
+    console.print(Text("Next", style="bold"))
+    width = max(map(cell_len, steps))
+    beside = 2 + width + 2 + max(map(cell_len, steps.values())) <= console.width
+    for typed, why in steps.items():
+        command = Text(f"  {typed}{' ' * (width - cell_len(typed)) if beside else ''}", style="cyan")
+        console.print(command, Text(f"  {why}" if beside else f"\n      {why}", style="dim"), sep="", soft_wrap=True)
 
 
 def table(*columns: str, title: str = "") -> Table:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from curation import cli, store
+from curation.commands.version_text import print_changes
 from curation.decisions import Action, Decision
 from curation.manifest import NewVersion, manifest_folder, read, write_version
 from curation.manifest.version_files import versions
@@ -77,6 +82,42 @@ def test_everything_once(workspace: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "Version v0007" in run(workspace, "merge", "try", capsys=capsys)
     assert "contradict reviewed ones" in run(workspace, "status", capsys=capsys)
     assert "7 versions of" in run(workspace, "verify", capsys=capsys)
+
+
+def test_what_is_printed_says_who_reviewed_who_published_and_what_to_do_next(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    decide(workspace, 1, "plain", "hard", by="Mia")
+    decide(workspace, 2, "s3", "keep", by="bob")
+    said = run(workspace, "status", capsys=capsys)
+    assert re.search(r"Verdict +Reviewer +Decisions\n.*\nhard +Mia +1\nkeep +bob +1\n", said)
+    said = run(workspace, "publish", "-m", "m", "--author", "lead", capsys=capsys)
+    assert "1 marked as hard, 1 kept" in said
+    assert re.search(r"Change +Picture +From +To +Reviewer", said)
+    assert "dog/1.png" in said, "a path that fits is shown whole"
+    assert "keep" in said
+    assert "confirm" not in said
+    assert "curate revert v0002 -m TEXT --workspace" in said
+    assert "curate score SOURCE --workspace" in said
+    said = run(workspace, "log", capsys=capsys)
+    assert "v0002  published by lead" in said
+    assert "1 marked as hard, 1 kept" in said, "the same words as everywhere"
+    said = run(workspace, "revert", "v2", capsys=capsys)
+    assert "curate revert v0003 -m TEXT --workspace" in said
+    assert "Next" not in run(workspace, "publish", "-m", "nothing", capsys=capsys)
+
+
+def test_a_long_path_takes_the_room_that_the_other_columns_leave() -> None:
+    path = "a_folder_of_some_length/with_another_one_in_it/one.png"
+    stream = io.StringIO()
+    change = {"change": "relabel", "path": path, "from": "1", "to": "2", "reviewer": "me"}
+    print_changes([change], Console(file=stream, width=90))
+    assert path in stream.getvalue()
+    stream.truncate(0)
+    print_changes([change], Console(file=stream, width=60))
+    assert "…" in stream.getvalue()
+    assert all(cell_len(line) <= 60 for line in stream.getvalue().splitlines())
 
 
 def test_json_is_whole_and_says_the_same(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

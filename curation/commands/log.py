@@ -21,8 +21,9 @@ def command(branch: str, top: int | None, name: str | None, as_json: bool, works
     from curation.manifest.history import log
     from curation.terminal import stdout_console
 
-    headers = log(find_dataset(workspace, name).folder, branch)[:top]
+    folder = find_dataset(workspace, name).folder
+    headers = log(folder, branch)[:top]
     if as_json:
         print_json({"versions": headers})
     else:
-        print_log(headers, stdout_console())
+        print_log(headers, folder, stdout_console())

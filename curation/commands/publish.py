@@ -46,12 +46,12 @@ def command(
     What waits for another opinion, is disagreed about or does not fit any more is held back, and said. Nothing to
     publish is no mistake.
     """
-    from curation.commands.version_text import print_changes
+    from curation.commands.version_text import print_changes, typed
     from curation.datasets import find_dataset
     from curation.manifest.publish import propose, publish
     from curation.manifest.version_files import resolve
     from curation.store import open_store
-    from curation.terminal import stdout_console
+    from curation.terminal import print_steps, stdout_console
 
     if not message.strip() and not dry_run:
         raise SettingsError("Say what was reviewed, and why: curate publish -m TEXT. Others will read it in the log.")
@@ -82,3 +82,9 @@ def command(
         console.print(
             f"Held back: {len(plan.waiting):,} waiting, {len(plan.conflicts):,} in conflict; see curate status"
         )
+    if version:
+        steps = {
+            "curate score SOURCE": "judge the corrected labels",
+            f"curate revert {version} -m TEXT": "take this version back",
+        }
+        print_steps({typed(step, workspace, name): why for step, why in steps.items()}, console)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from curation.store import Item
 
 LISTED = 20
+LABEL_ROOM = 40  # columns kept for place, copies and label
 WHICH = "Which"
 
 
@@ -96,20 +97,24 @@ def _facts(item: Item, card: Card) -> dict[str, Any]:
 
 
 def _print(items: list[Item], cards: list[Card]) -> None:
+    from rich.cells import cell_len
     from rich.text import Text
 
-    from curation.terminal import shown, shown_path, stdout_console, table
+    from curation.terminal import print_entry, shown, shown_path, stdout_console
 
     console = stdout_console()
     if not items:
         console.print("Nothing waits there.")
         return
-    drawn = table(">", "Picture", "Given", "Why")
-    drawn.columns[-1].no_wrap = False
-    for place, (item, card) in enumerate(zip(items, cards, strict=True), 1):
-        copies = f" (+{len(item.members) - 1})" if len(item.members) > 1 else ""
-        picture = shown_path(card.path, 30) + copies
+    room = max(console.width - LABEL_ROOM, 12)
+    pictures = [
+        shown_path(card.path, room) + (f" (+{len(item.members) - 1:,})" if len(item.members) > 1 else "")
+        for item, card in zip(items, cards, strict=True)
+    ]
+    width = max(map(cell_len, pictures))
+    for place, (item, card, picture) in enumerate(zip(items, cards, pictures, strict=True), 1):
+        head = Text(f"{place:>3,}  {picture}{' ' * (width - cell_len(picture))}")
+        head.append(f"  given {shown(item.given_label, 24)}" if item.given_label else "  without a label", style="cyan")
         why = " ".join(card.why) if item.show_suggestion else ""
         state = {"second": "Second opinion. ", "disagreement": "Reviewers disagree. "}.get(item.state, "")
-        drawn.add_row(f"{place:,}", Text(picture), shown(item.given_label), Text(state + why))
-    console.print(drawn)
+        print_entry(console, head, state + why, 5, "dim")

@@ -43,11 +43,11 @@ def command(
     TARGET is a version (v0003, v3, 3, a tag) or a sample (its sample_id or path). What changed again since stays, and
     is said. A revert is a version: reverting it brings everything back.
     """
-    from curation.commands.version_text import print_changes, print_conflicts
+    from curation.commands.version_text import print_changes, print_conflicts, typed
     from curation.datasets import find_dataset
     from curation.manifest.revert import revert_reviewer, revert_sample, revert_version
     from curation.manifest.version_files import resolve
-    from curation.terminal import stdout_console
+    from curation.terminal import print_steps, stdout_console
 
     if (target is None) == (reviewer is None):
         raise SettingsError("Say what to take back: a version, a sample, or --reviewer NAME.")
@@ -75,3 +75,6 @@ def command(
     if done.version:
         print_changes(done.changes, console)
     print_conflicts(done.conflicts, console, "were not taken back")
+    if done.version:
+        steps = {"curate log": "all versions", f"curate revert {done.version} -m TEXT": "bring it back"}
+        print_steps({typed(step, workspace, name): why for step, why in steps.items()}, console)

@@ -106,6 +106,7 @@ def streamlit_command(
         "client.showErrorDetails": "none",
         "client.showErrorLinks": "false",
         "logger.hideWelcomeMessage": "true",
+        "logger.level": "warning",  # else it names its server, below our own line
         **THEME,
     }
     # A page elsewhere whose name was made to lead here gets no answer.

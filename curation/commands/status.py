@@ -74,7 +74,7 @@ def _print(found: Status, console: Console, workspace: Path, name: str | None) -
 
     from curation.commands.version_text import print_conflicts, print_header, typed
     from curation.manifest.change_table import count_changes
-    from curation.terminal import shown, shown_path
+    from curation.terminal import print_steps, shown, shown_path, table
 
     console.print(Text(shown(found.dataset), style="bold"))
     print_header(found.head, console)
@@ -83,11 +83,11 @@ def _print(found: Status, console: Console, workspace: Path, name: str | None) -
     if plan is None or not (plan.changes or plan.waiting or plan.conflicts):
         console.print("Nothing to publish: no decision is newer than this version.")
     if plan is not None and plan.pending:
-        by_verdict: dict[str, list[str]] = {}
+        drawn = table("Verdict", "Reviewer", ">Decisions")
         for (verdict, reviewer), count in plan.pending.items():
-            by_verdict.setdefault(verdict, []).append(f"{shown(reviewer, 20)} {count:,}")
-        for verdict, who in by_verdict.items():
-            console.print(Text(f"  {verdict:<10} {', '.join(who)}"))
+            drawn.add_row(verdict, shown(reviewer, 40), f"{count:,}")
+        console.print(drawn)
+        console.print()
     if plan is not None and plan.changes:
         console.print(Text(f"To publish: {count_changes(plan.changes)}", style="bold"))
     if plan is not None and plan.waiting:
@@ -103,9 +103,7 @@ def _print(found: Status, console: Console, workspace: Path, name: str | None) -
     print_conflicts(found.open_conflicts, console, "changes of imports and merges contradict reviewed ones", LISTED)
     _source(found, console)
     if plan is not None and plan.changes:
-        console.print()
-        console.print(Text("Next", style="bold"))
-        console.print(Text(f"  {typed('curate publish -m TEXT', workspace, name)}", style="cyan"), soft_wrap=True)
+        print_steps({typed("curate publish -m TEXT", workspace, name): "make them a version"}, console)
 
 
 def _source(found: Status, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from curation.detectors import DETECTORS
 from curation.explain import percent, read_evidence, title_of, visible
 from curation.runs import Run
 from curation.scoring.health import accuracy_in_words, estimate_in_words, forecast_in_words, wrong_forecast
-from curation.terminal import GAP, duration, shown, shown_path, table, wrapped
+from curation.terminal import GAP, duration, print_steps, shown, shown_path, table, wrapped
 from curation.wording import as_sentence, counted
 
 HOW_MODES_WORK = {
@@ -178,17 +178,6 @@ def print_next(workspace: Path, console: Console) -> None:
         f"curate report --open{where}": "the same with pictures, as one HTML file",
     }
     print_steps(steps, console)
-
-
-def print_steps(steps: Mapping[str, str], console: Console) -> None:
-    """What may be typed next, and what each does; below it, where both do not fit side by side."""
-    console.print()
-    console.print(Text("Next", style="bold"))
-    width = max(map(cell_len, steps))
-    beside = 2 + width + 2 + max(map(cell_len, steps.values())) <= console.width
-    for typed, why in steps.items():
-        command = Text(f"  {typed}{' ' * (width - cell_len(typed)) if beside else ''}", style="cyan")
-        console.print(command, Text(f"  {why}" if beside else f"\n      {why}", style="dim"), sep="", soft_wrap=True)
 
 
 def _indented(console: Console, text: str, style: str = "") -> None:

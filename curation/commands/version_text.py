@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from curation.explain import visible
 from curation.manifest import count_words
 from curation.manifest.change_table import change_table, count_changes
-from curation.terminal import shown, shown_path, table
+from curation.manifest.history import changes_of
+from curation.terminal import GAP, shown, shown_path, table
 
 LISTED = 30
 
@@ -25,11 +27,16 @@ def print_changes(changes: Sequence[Mapping[str, Any]], console: Console, listed
         return
     rows = change_table(changes[:listed]).to_dict("records")
     who = any(row["reviewer"] for row in rows)
-    drawn = table("Change", "Picture", "From", "To", *(["By"] if who else []))
-    room = max(console.width - (74 if who else 60), 14)
+    head = ["Change", "Picture", "From", "To", *(["Reviewer"] if who else [])]
+    lines = []
     for row in rows:
-        cells = [row["change"], shown_path(row["path"], room), _cell(row["before"]), _cell(row["after"])]
-        drawn.add_row(*cells, *([_cell(row["reviewer"], 14)] if who else []))
+        cells = [row["change"], "", _cell(row["before"]), _cell(row["after"])]
+        lines.append([*cells, *([_cell(row["reviewer"], 14)] if who else [])])
+    columns = list(zip(head, *lines, strict=True))
+    taken = sum(max(map(cell_len, column)) + GAP for column in columns) - cell_len("Picture")
+    drawn = table(*head)
+    for row, cells in zip(rows, lines, strict=True):
+        drawn.add_row(cells[0], shown_path(row["path"], max(console.width - taken, 14)), *cells[2:])
     console.print(drawn)
     if len(changes) > listed:
         console.print(Text(f"{len(changes) - listed:,} more: --top N, or --json for all", style="dim"))
@@ -44,33 +51,48 @@ def print_header(header: Mapping[str, Any], console: Console) -> None:
     parents = " and ".join(str(parent) for parent in (header["parent"], header["merged"]) if parent)
     console.print(
         Text(str(header["version"]), style="bold"),
-        Text(f"{header['kind']} by {shown(header.get('author', ''))}, {when(header)}"),
+        Text(f"{_done(header)} by {shown(header.get('author', ''))}, {when(header)}"),
         Text(f"on branch {header['branch']}" if header["branch"] != "main" else ""),
     )
     for line in str(header.get("message", "")).split("\n")[:20]:
         console.print(Text(f"    {visible(line, 300)}"), soft_wrap=True)
-    counts = [f"{header['samples']:,} pictures", f"{header.get('excluded') or 0:,} excluded"]
-    counts += [f"{header['unlabelled']:,} unlabelled"] if header.get("unlabelled") else []
+    counts = [f"{header['samples']:,} pictures"]
+    for key, words in (("excluded", "excluded"), ("unreadable", "unreadable"), ("unlabelled", "without a label")):
+        counts += [f"{header[key]:,} of them {words}"] if header.get(key) else []
     console.print(Text(f"    {', '.join(counts)}{f'; made from {parents}' if parents else ''}", style="dim"))
     console.print(Text(f"    {header['hash']}", style="dim"), soft_wrap=True)
 
 
-def print_log(headers: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Two or three lines per version: who, when; what changed; why."""
+def print_log(headers: Sequence[Mapping[str, Any]], folder: Path, console: Console) -> None:
+    """Two or three lines per version: who, when; what changed; why. `folder` has the versions."""
     for header in headers:
         tags = ", ".join(shown(tag, 40) for tag in header.get("tags", []))
         merged = f" of {header['merged']}" if header["merged"] else ""
         branch = f", branch {header['branch']}" if header["branch"] != "main" else ""
-        counts = {kind: count for kind, count in header["changes"].items() if kind != "import"}
-        changed = count_words(counts) if header["parent"] else f"{header['samples']:,} pictures"
+        changed = _changed(header, folder) if header["parent"] else f"{header['samples']:,} pictures"
         console.print(
             Text(str(header["version"]), style="bold"),
             Text(f"({tags})" if tags else "", style="cyan"),
-            Text(f"{header['kind']}{merged} by {shown(header.get('author', ''))}, {when(header)}{branch}"),
+            Text(f"{_done(header)}{merged} by {shown(header.get('author', ''))}, {when(header)}{branch}"),
             soft_wrap=True,
         )
         console.print(Text(f"    {visible(str(header.get('message', '')), 200, False)}"), soft_wrap=True)
         console.print(Text(f"    {changed}", style="dim"), soft_wrap=True)
+
+
+_DONE = {"publish": "published", "import": "imported"}
+
+
+def _done(header: Mapping[str, Any]) -> str:
+    """Before `by` and who did it: that is another one than who reviewed."""
+    return _DONE.get(str(header["kind"]), str(header["kind"]))
+
+
+def _changed(header: Mapping[str, Any], folder: Path) -> str:
+    """What a version changed, counted. Only the lines themselves say which attributes are what people call `hard`."""
+    if header["changes"].get("attributes"):
+        return count_changes(changes_of(folder, str(header["version"])))
+    return count_words({kind: count for kind, count in header["changes"].items() if kind != "import"})
 
 
 def print_conflicts(conflicts: Sequence[Mapping[str, Any]], console: Console, what: str, listed: int = 10) -> None:

@@ -251,7 +251,7 @@ CHANGE_WORDS = {
     "attributes": "with other attributes",
     "split": "in another split",
     "group": "in another group",
-    "confirm": "looked at and left as they are",
+    "confirm": "kept",
     "conflict": "in conflict",
 }
 

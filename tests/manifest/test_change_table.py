@@ -43,7 +43,7 @@ def test_changes_are_counted_in_words() -> None:
     lines = (
         [line("relabel", "a", "b")] * 3 + [line("confirm", "a", "a")] + [line("attributes", {}, {"curate:hard": True})]
     )
-    assert count_changes(lines) == "3 relabelled, 1 marked as hard, 1 looked at and left as they are"
+    assert count_changes(lines) == "3 relabelled, 1 marked as hard, 1 kept"
     assert count_changes([]) == "nothing"
 
 
