@@ -19,6 +19,7 @@ STATES = {"disagreement": "Reviewers disagree", "done": "Decided"}
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding: 3.6rem 1.6rem 0.4rem; max-width: none; }
 [data-testid="stHeader"] { height: 3rem; min-height: 3rem; }
+[data-testid="stMain"], [data-testid="stMain"]:focus-visible { outline: none; box-shadow: none; }
 </style>"""
 
 

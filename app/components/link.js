@@ -160,6 +160,23 @@ function pictureEl(source, attributes = {}) {
   return image;
 }
 
+// Whether the focus was moved by the tabulator last, not by the mouse. `:focus-visible` does not say so: any key press
+// turns it on for what was clicked.
+const focus = (window.curateFocus ??= watchFocus());
+
+function watchFocus() {
+  const watched = { tabbed: false };
+  window.addEventListener("keydown", (event) => event.key === "Tab" && (watched.tabbed = true), true);
+  window.addEventListener("pointerdown", () => (watched.tabbed = false), true);
+  return watched;
+}
+
+// The link that led here must not take the keys that are meant for what it led to.
+function leaveLink() {
+  if (document.activeElement?.closest("a[href]")) document.activeElement.blur();
+  focus.tabbed = false;
+}
+
 // Whether a key press belongs to a text field, or to a button that was reached with the tabulator.
 function typesElsewhere(event) {
   const target = event.composedPath()[0];
@@ -170,11 +187,7 @@ function typesElsewhere(event) {
     )
   )
     return true;
-  return (
-    [" ", "Enter"].includes(event.key) &&
-    target.matches("button, a, summary, [role=button]") &&
-    target.matches(":focus-visible")
-  );
+  return [" ", "Enter"].includes(event.key) && focus.tabbed && target.matches("button, a, summary, [role=button]");
 }
 
 // The key that was meant: small letters, and digits also where the keyboard has them on the shifted level.

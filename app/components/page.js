@@ -23,6 +23,7 @@ class Page {
     );
     this.onKey = (event) => this.key(event);
     document.addEventListener("keydown", this.onKey, true);
+    leaveLink();
   }
 
   close() {
@@ -33,8 +34,12 @@ class Page {
 
   receive(data) {
     if (data === this.data) return;
-    if (this.data.scope !== undefined && this.data.scope !== data.scope) this.forget();
+    if (this.data.scope !== undefined && this.data.scope !== data.scope) {
+      this.forget();
+      leaveLink();
+    }
     this.data = data;
+    this.root.dataset.scope = data.scope;
     if (data.labels) this.labels = searchable(data.labels);
     if (data.verified) this.reviewer = data.reviewer;
     for (const { action, text } of this.link.receive(data)) {

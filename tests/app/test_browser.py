@@ -275,3 +275,60 @@ def test_every_page_draws_in_both_themes(browser: Any, server: Server, scheme: s
         channels = [int(part) for part in background.strip("rgba()").split(",")[:3]]
         assert (sum(channels) > 600) == (scheme == "light"), (path, background)
     reader.check()
+
+
+@pytest.mark.parametrize("keyboard", [False, True])
+def test_keys_work_right_after_a_page_is_opened_through_the_top_bar(
+    browser: Any, server: Server, keyboard: bool
+) -> None:
+    reader = Reader(browser, server.url, path="/overview")
+
+    def go(page: str) -> None:
+        before = reader.desk("desk.dataset.scope") or ""
+        link = reader.page.get_by_role("link", name=page)
+        link.wait_for()
+        if keyboard:
+            link.focus()
+            reader.press("Tab", "Shift+Tab", "Enter")
+        else:
+            link.click()
+        reader.wait(f"desk.dataset.scope !== '{before}' && (desk.dataset.item || desk.dataset.group)")
+
+    go("Grid")
+    reader.press("Space")
+    assert reader.desk("desk.dataset.excepted") == "1"
+    reader.press("Enter")
+    reader.saved()
+    assert rows(server)["action_id"].nunique() == 1
+    go("Duplicates")
+    reader.decide("Enter")
+    go("Review")
+    reader.decide("Space")
+    reader.saved()
+    assert rows(server)["action_id"].nunique() == 3
+    reader.check()
+
+
+def test_a_click_beside_everything_draws_no_frame_around_the_page(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url)
+    reader.ready()
+    reader.page.mouse.click(700, 895)
+    reader.press("ArrowRight")
+    style = reader.page.evaluate(
+        "(() => { const { outlineStyle, boxShadow } = getComputedStyle(document.activeElement);"
+        " return [document.activeElement.tagName, outlineStyle, boxShadow]; })()"
+    )
+    assert style[1:] == ["none", "none"], style
+    reader.decide("Space")
+    reader.check()
+
+
+def test_a_button_that_was_reached_with_the_tabulator_is_pressed_by_space(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url)
+    reader.ready()
+    reader.page.get_by_role("button", name="? keys").focus()
+    reader.press("Shift+Tab", "Tab", "Space")
+    assert reader.desk("Boolean(desk.querySelector('.box.help'))")
+    reader.press("Escape")
+    assert rows(server).empty
+    reader.check()
