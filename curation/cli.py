@@ -50,6 +50,7 @@ COMMANDS = {
     "branch": "Start a branch at a version, or list those that there are.",
     "merge": "Bring what was done on a branch into another.",
     "verify": "Check every hash and every file of the versions.",
+    "prove": "Train on two versions and say whether the second one is better, with an interval.",
     "report": "Write a run as one self-contained HTML page with pictures and plots.",
     "doctor": "Say what this machine and workspace have, and what `auto` would choose.",
 }
@@ -64,7 +65,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"curation.commands.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"curation.commands.{cmd_name.replace(chr(45), chr(95))}").command
         return command
 
     def resolve_command(

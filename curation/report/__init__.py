@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +10,11 @@ from curation.detectors import DETECTORS
 from curation.explain import title_of
 from curation.files import write_atomic
 from curation.progress import SILENT, Progress
+from curation.report.document import MADE_BY, document
 from curation.report.markup import bdi, text
 from curation.report.overview import overview
 from curation.report.pictures import Pictures
 from curation.report.sections import Page, issue_section, making, notes, section, summary
-from curation.report.style import STYLE
 from curation.runs import Run
 from curation.wording import counted
 
@@ -85,17 +83,6 @@ def _title(page: Page) -> str:
 
 
 def _document(page: Page, body: str, pictures: Pictures) -> str:
-    # The policy names the style sheet by its hash: a label that broke out of its escaping could not even set a colour.
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     gone = f" {pictures.missing:,} of them could not be opened any more." if pictures.missing else ""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>Labels of {text(page.info.get('dataset', ''))}</title>\n"
-        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}"
-        f'<footer><p class="note">{counted(pictures.shown, "picture")} on this page.{gone} Made by curate; '
-        "nothing on it is fetched from elsewhere.</p></footer>\n</body>\n</html>\n"
-    )
+    foot = f"{counted(pictures.shown, 'picture')} on this page.{gone} {MADE_BY}"
+    return document(f"Labels of {text(page.info.get('dataset', ''))}", body, foot)

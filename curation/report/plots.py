@@ -106,6 +106,30 @@ def bars(
     return _svg(plot_id, width, 8 + ROW_PX * len(names), title, f"{len(names)} bars; {unit}.", parts)
 
 
+def intervals(
+    names: Sequence[str], spans: Sequence[tuple[float, float, float]], plot_id: str, title: str, unit: str = "points"
+) -> str:
+    """One horizontal interval per name, around 0: (low, value, high) each; those that hold 0 are drawn softly."""
+    left, width = _name_width(names), WIDE_PX
+    reach = max([1.0, *(abs(end) for span in spans for end in span)])
+    middle = left + (width - left) / 2
+    scale = (width - left - 50) / 2 / reach
+    bottom = 8.0 + ROW_PX * len(names)
+    parts = [_line(middle, 2, middle, bottom, "axis")]
+    for row, (name, (low, value, high)) in enumerate(zip(names, spans, strict=True)):
+        y = 4.0 + row * ROW_PX + ROW_PX / 2
+        parts.append(_name(left - 8, y + 4, name, "end"))
+        kind = "gain" if low > 0 else "loss" if high < 0 else "open"
+        hover = f"{plain(name)}: {value:+.1f} {unit} ({low:+.1f} to {high:+.1f})"
+        parts.append(_rect(middle + scale * low, y - 1.5, max(1.0, scale * (high - low)), 3, kind, hover))
+        parts.append(_rect(middle + scale * value - 3, y - 6, 6, 12, kind, hover))
+    parts += [
+        _text(middle + scale * tick, bottom + 16, f"{tick:+.1f}" if tick else "0", "middle", kind="value")
+        for tick in (-reach, 0.0, reach)
+    ]
+    return _svg(plot_id, width, bottom + 24, title, f"{len(names)} intervals; {unit}, 0 in the middle.", parts)
+
+
 def review_curve(expected: np.ndarray, marks: Sequence[int], plot_id: str) -> str:
     """Expected wrong labels among the first r of the ranking, r = 1..R.
 

@@ -83,6 +83,9 @@ table.figures td:not(:first-child), table.figures th:not(:first-child) { text-al
 .plot text.on-heat { fill: var(--on-heat); }
 .plot .heat, .plot .flag, .plot .s0, rect.given { fill: var(--accent); }
 .plot .bar, .plot .s1, rect.other { fill: var(--calm); }
+.plot .gain { fill: var(--good); }
+.plot .loss { fill: var(--accent); }
+.plot .open { fill: var(--calm); }
 .plot .s2 { fill: var(--other); }
 .plot .s3 { fill: var(--fourth); }
 .plot .empty { fill: var(--card); stroke: var(--line); stroke-width: .5; }

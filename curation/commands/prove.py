@@ -1,0 +1,133 @@
+"""`curate prove`: whether networks learn more from one version than from another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from curation.commands.options import COMMON, Command, common, dataset_option, option, print_json
+
+if TYPE_CHECKING:
+    from curation.proving import Proof
+
+WHAT, MODEL = "What is compared", "Model and training"
+CLASSES_SHOWN = 10
+
+
+@click.command(cls=Command)
+@option("--before", group=WHAT, required=True, metavar="VERSION", help="The version to compare with, as v0001.")
+@option("--after", group=WHAT, required=True, metavar="VERSION", help="The version that should be better.")
+@option(
+    "--holdout",
+    group=WHAT,
+    default="",
+    metavar="SPLIT|FILE",
+    help="What the networks are asked about: a split, or a table of pictures and labels (default: test, else val, else "
+    "a fifth drawn by lot).",
+)
+@option("--drop-overlap", group=WHAT, is_flag=True, help="Train without copies of the hold-out, instead of refusing.")
+@option("--seeds", group=WHAT, type=click.IntRange(1, 100), default=5, show_default=True, help="Networks for each arm.")
+@option("--mode", group=MODEL, type=click.Choice(["auto", "probe", "finetune", "compact"]), default="auto",
+        show_default=True, help="As for curate score.")  # fmt: skip
+@option("--model", group=MODEL, metavar="NAME", help="A torchvision network, as resnet18.")
+@option("--weights", group=MODEL, metavar="default|none|FILE", help="Pretrained weights.")
+@option("--epochs", group=MODEL, type=click.IntRange(1, 10_000), metavar="N", help="Passes over the pictures.")
+@option("--seed", group=MODEL, type=click.IntRange(0, 2**31), default=0, show_default=True, help="The first seed.")
+@option("--device", group=MODEL, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@option("--no-flip", group=MODEL, is_flag=True, help="Do not mirror pictures: text, digits, left and right.")
+@option("--output", group=COMMON, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        help="Where to write the page (default: proof.html in the proof's folder).")  # fmt: skip
+@dataset_option
+@common
+def command(
+    before: str,
+    after: str,
+    holdout: str,
+    drop_overlap: bool,
+    seeds: int,
+    mode: str,
+    model: str | None,
+    weights: str | None,
+    epochs: int | None,
+    seed: int,
+    device: str,
+    no_flip: bool,
+    output: Path | None,
+    name: str | None,
+    as_json: bool,
+    workspace: Path,
+) -> None:
+    """Train on two versions and say whether the second one is better, with an interval.
+
+    The same recipe is trained with the same seeds on both versions, on the first without its suspects, and on a
+    placebo: the first with as many changes, drawn by lot. All are asked about one hold-out, of which nothing is trained
+    on. The same command again goes on where a killed one was.
+    """
+    from curation.datasets import find_dataset
+    from curation.manifest.history import resolve
+    from curation.proving import ProofSettings, prove
+    from curation.report.proof import write_page
+    from curation.terminal import RichProgress
+
+    dataset = find_dataset(workspace, name)
+    settings = ProofSettings(
+        resolve(dataset.folder, before), resolve(dataset.folder, after), holdout, drop_overlap, seeds, seed, mode,
+        model, weights, device, not no_flip, epochs,
+    )  # fmt: skip
+    with RichProgress() as progress:
+        proof = prove(workspace, dataset, settings, progress)
+    page = write_page(proof, output or proof.folder / "proof.html")
+    if as_json:
+        print_json({**proof.facts(), "page": str(page)})
+    else:
+        _print(proof, page)
+
+
+def _print(proof: Proof, page: Path) -> None:
+    from rich.text import Text
+
+    from curation.explain import visible
+    from curation.report.proof import ARMS, points, verdict
+    from curation.terminal import shown, stdout_console, table
+    from curation.wording import counted
+
+    console = stdout_console()
+    plan = proof.plan
+    console.print(
+        f"Asked about {len(proof.holdout.rows):,} pictures ({visible(proof.holdout.name)}); "
+        f"{counted(proof.settings.seeds, 'network')} for each line, --mode {plan.mode}, {visible(plan.model)}.\n"
+    )
+    drawn = table("Trained on", ">Pictures", ">Accuracy", ">Macro F1", ">Change, points (95 %)")
+    first = proof.arms["after"]
+    names = {arm: words.format(before=proof.settings.before, after=proof.settings.after) for arm, words in ARMS.items()}
+    drawn.add_row(
+        Text(names["before"]),
+        f"{proof.trained_on['before']:,}",
+        f"{first.accuracy.before:.1%}",
+        f"{first.macro_f1.before:.1%}",
+        "",
+    )
+    for name, found in proof.arms.items():
+        drawn.add_row(
+            Text(names[name]),
+            f"{proof.trained_on[name]:,}",
+            f"{found.accuracy.after:.1%}",
+            f"{found.macro_f1.after:.1%}",
+            points(found.accuracy),
+        )
+    console.print(drawn)
+    recall = [(k, change) for k, change in first.recall.items() if change.proven]
+    recall.sort(key=lambda pair: -abs(pair[1].change))
+    if recall:
+        console.print("\nClasses that changed, by the share of their pictures that is recognised")
+        classes = table("Class", ">Before", ">After", ">Change, points (95 %)")
+        for k, change in recall[:CLASSES_SHOWN]:
+            classes.add_row(shown(proof.classes[k]), f"{change.before:.1%}", f"{change.after:.1%}", points(change))
+        console.print(classes)
+    console.print("Placebo: as many changes as in the second version, but drawn by lot.\n")
+    for note in proof.notes:
+        console.print(visible(note, 1000, False), soft_wrap=True)
+    console.print(verdict(proof), style="bold")
+    console.print(f"Page: {visible(str(page), 4096)}", soft_wrap=True)

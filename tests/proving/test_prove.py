@@ -1,0 +1,184 @@
+"""From two versions to a verdict: what is learnt, what is asked about, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from curation import proving
+from curation.datasets import Dataset
+from curation.errors import NotFoundError, SettingsError
+from curation.importers import ImportOptions
+from curation.manifest import NewVersion, manifest_folder, read, write_version
+from curation.manifest.changes import diff
+from curation.proving import ProofSettings, prove
+from curation.proving.arms import make_arms, placebo
+from curation.report.proof import render, verdict, write_page
+from curation.score import ScoreSettings, score
+
+NAME = "shapes"
+FAST = {"mode": "compact", "epochs": 6, "size_px": 16, "seeds": 2, "device": "cpu"}
+
+
+def draw(label: str, rng: np.random.Generator) -> Image.Image:
+    """A noisy picture whose class is easy to see: a bright bar, lying or standing."""
+    pixels = rng.integers(0, 90, (24, 24, 3))
+    at = int(rng.integers(4, 17))
+    if label == "lying":
+        pixels[at : at + 4] += 150
+    else:
+        pixels[:, at : at + 4] += 150
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+    """v0001 with 40 % of the training labels wrong, v0002 with all of them right; 60 clean pictures in `test`."""
+    root, rng = tmp_path_factory.mktemp("shapes"), np.random.default_rng(0)
+    lines = []
+    for number in range(220):
+        truth = ("lying", "standing")[number % 2]
+        split = "test" if number < 60 else "train"
+        wrong = split == "train" and rng.random() < 0.4
+        given = {"lying": "standing", "standing": "lying"}[truth] if wrong else truth
+        draw(truth, rng).save(root / f"{number:03d}.png")
+        lines.append({"image": f"{number:03d}.png", "label": given, "split": split, "truth": truth})
+    table = pd.DataFrame(lines)
+    table.drop(columns="truth").to_csv(root / "labels.csv", index=False)
+    workspace = tmp_path_factory.mktemp("workspace")
+    options = ImportOptions(labels="labels.csv")
+    score(root, ScoreSettings(mode="compact", epochs=2, size_px=16, folds=2, name=NAME), workspace, options)
+    folder = manifest_folder(workspace, NAME)
+    rows = read(folder, "v0001")
+    truth = table.set_index("image")["truth"]
+    right = rows.assign(label=pd.Series(truth.reindex(rows["path"]).tolist(), dtype="str"))
+    write_version(right, NewVersion("v0001", "publish", "me", "all right", diff(rows, right), dataset=NAME), folder)
+    return workspace, Dataset(NAME, folder)
+
+
+def test_cleaning_that_helps_is_proven_and_drawn_by_lot_it_is_not(scored: tuple[Path, Dataset]) -> None:
+    proof = prove(*scored, ProofSettings("v0001", "v0002", **FAST))
+    assert proof.verdict == "gain"
+    assert verdict(proof).startswith("Proven gain: v0002 against v0001, +")
+    assert proof.arms["placebo"].accuracy.proven != "gain"
+    assert proof.holdout.name == "split 'test'"
+    assert (len(proof.holdout.rows), proof.holdout.reviewed) == (60, 0)
+    assert proof.trained_on["before"] == proof.trained_on["after"] == 160
+    assert proof.trained_on["pruned"] < 160
+    assert proof.changes["relabelled"] > 40
+    facts = json.loads((proof.folder / "proof.json").read_text())
+    assert facts["verdict"] == "gain"
+    assert facts["arms"]["after"]["accuracy"]["low"] > 0
+    page = write_page(proof, proof.folder / "proof.html").read_text()
+    assert "Proven gain" in page
+    assert "<script" not in page
+
+
+def test_asked_again_nothing_is_trained_and_more_seeds_add_to_what_is_there(
+    scored: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prove(*scored, ProofSettings("v0001", "v0002", **FAST))
+    trained: list[int] = []
+    import curation.training.holdout as holdout
+
+    ask = holdout.ask
+    monkeypatch.setattr(holdout, "ask", lambda *a: trained.append(a[2]) or ask(*a))  # type: ignore[func-returns-value]
+    again = prove(*scored, ProofSettings("v0001", "v0002", **FAST))
+    assert again.facts() == first.facts()
+    assert trained == []
+    prove(*scored, ProofSettings("v0001", "v0002", **{**FAST, "seeds": 3}))
+    assert trained == [2] * 4
+
+
+def test_two_versions_with_the_same_labels_show_no_gain(scored: tuple[Path, Dataset]) -> None:
+    proof = prove(*scored, ProofSettings("v0001", "v0001", **FAST))
+    assert proof.verdict == ""
+    assert proof.arms["after"].accuracy.change == 0
+    assert "No proven gain" in verdict(proof)
+    assert "the same in both versions" in " ".join(proof.notes)
+
+
+def test_a_hold_out_from_a_table_has_the_labels_of_the_table(scored: tuple[Path, Dataset], tmp_path: Path) -> None:
+    rows = read(scored[1].folder, "v0002")
+    chosen = rows[rows["path"].str.startswith("1")].head(40)
+    chosen[["path", "label"]].to_csv(tmp_path / "truth.csv", index=False)
+    proof = prove(*scored, ProofSettings("v0001", "v0002", holdout=str(tmp_path / "truth.csv"), **FAST))
+    assert proof.holdout.name == "file truth.csv"
+    assert proof.trained_on["before"] == 220 - 40
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("path,label\n150.png,lying\nnone.png,lying\n", NotFoundError, "not in the data set, the first is 'none.png'"),
+        ("path,label\n150.png,round\n", SettingsError, "neither version has the label 'round'"),
+        ("path,label\n150.png,lying\n150.png,standing\n", SettingsError, "two labels for '150.png'"),
+        ("path,label\n150.png,lying\n", SettingsError, "fewer than 20"),
+    ],
+)
+def test_a_table_that_cannot_be_a_hold_out_is_refused(
+    scored: tuple[Path, Dataset], tmp_path: Path, text: str, error: type[Exception], said: str
+) -> None:
+    file = tmp_path / "truth.csv"
+    file.write_text(text)
+    with pytest.raises(error, match=said):
+        prove(*scored, ProofSettings("v0001", "v0002", holdout=str(file), **FAST))
+
+
+def test_a_split_or_version_that_is_not_there_is_refused(scored: tuple[Path, Dataset]) -> None:
+    with pytest.raises(NotFoundError, match=r"no split 'dev'.*'test', 'train'"):
+        prove(*scored, ProofSettings("v0001", "v0002", holdout="dev", **FAST))
+    with pytest.raises(NotFoundError):
+        prove(*scored, ProofSettings("v0001", "v0009", **FAST))
+
+
+def test_a_hold_out_whose_copies_would_be_trained_on_is_refused_or_they_are_dropped(tmp_path: Path) -> None:
+    root, rng = tmp_path / "set", np.random.default_rng(1)
+    for split, count in (("train", 60), ("test", 30)):
+        for number in range(count):
+            label = ("lying", "standing")[number % 2]
+            folder = root / split / label
+            folder.mkdir(parents=True, exist_ok=True)
+            draw(label, rng).save(folder / f"{number}.png")
+    for name in ("0", "2"):
+        (root / "train/lying" / f"copy{name}.png").write_bytes((root / f"test/lying/{name}.png").read_bytes())
+    workspace = tmp_path / "workspace"
+    score(root, ScoreSettings(mode="compact", epochs=1, size_px=16, folds=2, name=NAME), workspace)
+    dataset = Dataset(NAME, manifest_folder(workspace, NAME))
+    fast = {**FAST, "seeds": 1, "epochs": 1}
+    with pytest.raises(SettingsError, match=r"overlaps the training data: 2 pictures.*copy0\.png.*--drop-overlap"):
+        prove(workspace, dataset, ProofSettings("v0001", "v0001", **fast))
+    proof = prove(workspace, dataset, ProofSettings("v0001", "v0001", drop_overlap=True, **fast))
+    assert proof.trained_on["before"] == 60
+    assert "left out of the training" in proof.notes[0]
+
+
+def test_a_placebo_changes_as_many_labels_but_none_that_was_changed() -> None:
+    before = ["a"] * 30 + ["b"] * 30
+    after = ["a"] * 25 + ["b"] * 5 + ["b"] * 27 + [""] * 3
+    samples = pd.DataFrame({"sample_id": [f"s{n}" for n in range(60)], "before": before, "after": after})
+    arms = make_arms(samples, ["a", "b"], np.array([], dtype=np.int64), None)
+    assert (arms.relabelled, arms.dropped, arms.added) == (5, 3, 0)
+    other = placebo(arms, 0)
+    assert ((other != arms.before) & (other >= 0)).sum() <= 5
+    assert (other < 0).sum() == 3
+    touched = arms.before != arms.after
+    assert (other[touched] == arms.before[touched]).all()
+    assert not np.array_equal(other, placebo(arms, 1))
+    assert arms.names == ["before", "after", "placebo"]
+
+
+def test_names_from_outside_are_text_on_the_page(scored: tuple[Path, Dataset]) -> None:
+    proof = prove(*scored, ProofSettings("v0001", "v0002", **FAST))
+    hostile = proving.Proof(
+        proof.folder, proof.settings, proof.plan, ["<script>alert(1)</script>", "standing"], proof.holdout,
+        proof.trained_on, proof.changes, proof.arms, ["<img onerror=x>"],
+    )  # fmt: skip
+    page = render(hostile)
+    assert "<script" not in page
+    assert "<img" not in page
