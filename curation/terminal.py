@@ -32,8 +32,9 @@ PLAIN_LINE_SECONDS = (
     10.0  # between the first lines of one stage where there is no terminal to redraw; then twice it ...
 )
 MOST_LINE_SECONDS = 60.0  # ... up to this
-# The time left is estimated from the last ten minutes: from one, it jumps with whatever else the machine does.
-MARK_SECONDS, RATE_MARKS = 20.0, 31
+# The time left is estimated from the last three minutes. From one, it jumps with whatever else the machine does; from
+# ten, it is long wrong after a machine that was busy is free again.
+MARK_SECONDS, RATE_MARKS = 10.0, 19
 ESTIMATE_AFTER_SECONDS = 5.0  # of work seen; the first seconds say little
 LABEL_CELLS = 32
 GAP = 3  # columns between two of a table
@@ -150,7 +151,7 @@ def rough_duration(seconds: float) -> str:
 class _Stage:
     """One stage at work.
 
-    `marks` are (time, units done) of the last ten minutes, the first from when the stage was first drawn: what came
+    `marks` are (time, units done) of the last three minutes, the first from when the stage was first drawn: what came
     from a cache or a checkpoint before that says nothing about how long the rest takes, and neither does a slow start.
     """
 

@@ -24,7 +24,7 @@ OUTPUT = Path(__file__).parents[1] / "docs" / "demo.svg"
 
 def main(workspace: Path, output: Path) -> None:
     with RichProgress() as progress:
-        result = demo.run(workspace, progress)
+        result = demo.run(workspace, progress)  # an unchanged demo is not scored again
     console = Console(
         file=io.StringIO(), record=True, width=WIDTH, force_terminal=True, markup=False, emoji=False, highlight=False
     )

@@ -315,6 +315,19 @@ def test_page_says_how_many_of_how_many_are_shown(tmp_path):
     assert page.count("<article") == report_sections.WORST_LABELS
 
 
+def test_a_single_picture_is_not_called_all_one_pictures(tmp_path):
+    text = Checker(render(make_run(tmp_path, ["a", "b"], [{"at": 0, "issue": "dark"}]))).text()
+    assert "the one picture shown" in text
+    assert "all 1" not in text
+
+
+@pytest.mark.parametrize(("labels", "said"), [(["a", "a"], True), (["a", "b"], False)])
+def test_which_copy_is_best_to_keep_is_open_while_their_labels_differ(tmp_path, labels, said):
+    finding = twin(0, 1, labels, "exact_duplicate", kind="exact", keep="s1")
+    text = Checker(render(make_run(tmp_path, labels, [finding]))).text()
+    assert ("best to keep" in text) == said
+
+
 def test_nothing_flagged_shows_the_most_doubtful_labels(tmp_path):
     findings = [{"at": at, "issue": "label_error", "is_issue": False, "score": 0.9} for at in range(3)]
     page = render(make_run(tmp_path, ["a", "b", "a"], findings))
