@@ -1,6 +1,7 @@
 """The command line: exit codes, what goes where, and that nothing from outside gets through unharmed."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -15,9 +16,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 from rich.cells import cell_len
+from rich.console import Console
 
 from curation import cli, issue_files, runs
 from curation.commands.options import GroupedOption
+from curation.commands.summary import print_next, print_summary
 from curation.detectors import DETECTORS
 from tests.building import make_run
 
@@ -406,6 +409,45 @@ def test_doctor_works_where_there_is_no_workspace_yet(tmp_path: Path, monkeypatc
     assert found["problems"] == []
     assert {choice["mode"] for choice in found["auto"].values()} & {"probe", "finetune"}
     assert not (tmp_path / "a").exists()
+
+
+# --- the summary
+
+
+def summary_of(run: runs.Run, width: int, said: tuple[str, ...] = ()) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+    print_summary(run, console, said)
+    print_next(Path("/a/rather/long/place/for/a/workspace"), console)
+    return stream.getvalue()
+
+
+def test_the_summary_does_not_say_again_what_was_said_before_the_run(tmp_path: Path) -> None:
+    plan = {"mode": "compact", "device": "cpu", "why": ["no \x1b[1mGPU"]}
+    probs = np.full((2, 2), 0.5, dtype=np.float32)
+    run = make_run(tmp_path, ["cat", "dog"], [], plan=plan, arrays={"pred_probs": probs})
+    assert "No ␛[1mGPU." in summary_of(run, 80)
+    assert "GPU." not in summary_of(run, 80, ("No \x1b[1mGPU.",))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_summary_shows_paths_whole_where_they_fit_and_says_how_to_correct(tmp_path: Path, width: int) -> None:
+    findings = [{"at": at, "issue": "label_error", "suggestion": "cat"} for at in range(3)]
+    health = {"labels": 3, "label_health": 0.97, "estimated_wrong": 2, "estimated_wrong_range": [1, 40]}
+    broken = [("folder/cut.png", "the file ends too early")]
+    run = make_run(tmp_path, ["trash", "glass", "cat"], findings, unreadable=broken, health=health)
+    samples = run.samples()
+    samples["path"] = [f"some_folder/of_pictures/{name}" for name in samples["path"]]
+    samples.to_parquet(run.folder / "samples.parquet", index=False)
+    text = summary_of(runs.read_run(tmp_path), width)
+    assert "4 pictures (3 readable)" in text
+    assert "some_folder/of_pictures/p2.png" in text
+    assert all(name in text for name in ("p(given)", "Suggested", "p(suggested)"))
+    assert "between 1 and 40" in " ".join(text.split())
+    assert "half of the wrong labels are among the first 2" in " ".join(text.split())
+    steps = text[text.index("Next") :]
+    assert steps.index("curate review") < steps.index("curate issues --top 50") < steps.index("curate report --open")
+    assert all(cell_len(line) <= width for line in steps.splitlines())
 
 
 # --- score, as a user runs it

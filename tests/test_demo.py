@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import signal
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from curation import demo, files, runs
+from curation.commands.demo import print_comparison
 from curation.decoding.sources import open_picture
 from curation.errors import UnreadableError, WorkspaceError
 from curation.records import make_sample_id
@@ -219,6 +222,18 @@ def test_rows_that_are_not_flagged_do_not_count_and_unplanted_issues_are_shown(p
     assert np.isnan(blurry["precision"])
     table["is_issue"] = False
     assert row_of(demo.compare(planted, table), "label_error")["found"] == 0
+
+
+def test_the_comparison_fits_80_columns_with_whole_headers(planted):
+    stream = io.StringIO()
+    table = demo.compare(planted, flags([("label_error", path) for path in sorted(planted.wrong_labels())[:-1]]))
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    print_comparison({"comparison": rows}, Console(file=stream, width=80))
+    lines = stream.getvalue().splitlines()
+    assert lines[1].split() == ["Planted", "fault", "Planted", "Found", "Flags", "Right", "Recall", "Precision"]
+    assert "over 99 %" in stream.getvalue()
+    assert "…" not in stream.getvalue()
+    assert all(len(line.rstrip()) <= 80 for line in lines)
 
 
 @pytest.mark.slow
