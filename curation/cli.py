@@ -51,6 +51,8 @@ COMMANDS = {
     "merge": "Bring what was done on a branch into another.",
     "verify": "Check every hash and every file of the versions.",
     "prove": "Train on two versions and say whether the second one is better, with an interval.",
+    "export": "Write a version for training: class folders, tables, shards or arrays.",
+    "verify-export": "Check the files of an export, and what it says against the version.",
     "report": "Write a run as one self-contained HTML page with pictures and plots.",
     "doctor": "Say what this machine and workspace have, and what `auto` would choose.",
 }
@@ -65,7 +67,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"curation.commands.{cmd_name.replace(chr(45), chr(95))}").command
+        module = importlib.import_module(f"curation.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def resolve_command(

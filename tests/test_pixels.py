@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from curation import decoding, pixels
-from curation.decoding import chunks, containers, pixel_cache
+from curation.decoding import containers, pixel_cache, stored
 from curation.errors import SourceError, WorkspaceError
 from curation.files import set_failpoints
 from curation.pixels import Pixels, decode, peek_size
@@ -304,15 +304,15 @@ pixels.decode(records_of(Path({os.fspath(root)!r})), 16, Path({os.fspath(tmp_pat
 
 
 def test_what_is_hashed_is_what_is_decoded(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = chunks.decode_picture
+    real = stored.decode_picture
 
     def change_then_decode(data: bytes, *options: int) -> decoding.Picture:
         noise(500).save(root / "0.png")
         return real(data, *options)
 
-    monkeypatch.setattr(chunks, "decode_picture", change_then_decode)
+    monkeypatch.setattr(stored, "decode_picture", change_then_decode)
     before = decode(records_of(root, ["0.png"]), 16, tmp_path / "cache")
-    monkeypatch.setattr(chunks, "decode_picture", real)
+    monkeypatch.setattr(stored, "decode_picture", real)
     want = np.asarray(noise(0).resize((16, 16), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(before.gather(np.array([0]))[0] - want).max() <= 1
     after = decode(records_of(root, ["0.png"]), 16, tmp_path / "cache")

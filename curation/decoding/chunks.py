@@ -19,9 +19,11 @@ import numpy as np
 from PIL import __version__ as pillow_version
 from PIL import features
 
-from curation.decoding import CANONICAL_SHORT_PX, Picture, TooBigHere, decode_picture, sources
+from curation.decoding import CANONICAL_SHORT_PX, Picture, TooBigHere
 from curation.decoding.measurements import Prepared, measure, prepare
 from curation.decoding.pixel_cache import INDEX_RECORD, row_record
+from curation.decoding.sources import split_member
+from curation.decoding.stored import load_stored
 from curation.errors import UnreadableError
 
 DECODER_VERSION = 1  # of everything that is computed here, and in what is called here, from a file's bytes
@@ -112,23 +114,11 @@ def _complete(chunk: Chunk, prepared: list[Prepared], size: int) -> None:
 def _load(task: Task, path: str) -> tuple[bytes, bytes | None, int, Callable[[int], Picture]]:
     """(content hash, key of its state or None while that may still change, bytes, what decodes these very bytes)."""
     started = time.time()
-    member = sources.split_member(path) if "#" in path else None
-    if member is None:
-        data, state = sources.read_bytes_and_stat(task.root, path)
-        content, length = hashlib.sha256(data).digest()[:16], len(data)
-        open_picture: Callable[[int], Picture] = lambda short_px: decode_picture(data, short_px, task.max_pixels)  # noqa: E731
-    else:
-        from curation.decoding.containers import array_picture, open_container  # here: few sets have any
-
-        file, key, index = member
-        location = sources.locate(task.root, file)
-        state = location.stat()
-        values, span = open_container(location, key).values(index)
-        stamp = f"{values.dtype.str} {values.shape} {span}".encode()
-        content, length = hashlib.sha256(stamp + values.tobytes()).digest()[:16], values.nbytes
-        open_picture = lambda _: array_picture(values, span)  # noqa: E731
-    settled = started - state.st_ctime > task.racy_seconds
-    return content, make_state_key(state, path if member else "") if settled else None, length, open_picture
+    stored = load_stored(task.root, path)
+    settled = started - stored.state.st_ctime > task.racy_seconds
+    member = path if "#" in path and split_member(path) is not None else ""
+    key = make_state_key(stored.state, member) if settled else None
+    return stored.content, key, stored.length, lambda short_px: stored.decode(short_px, task.max_pixels)
 
 
 def make_state_key(state: os.stat_result, member: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Open one picture of a data set safely: a file below its root, or a member of an array file there.
+"""Open one picture of a data set safely: a file below its root, or a member of an array file, table or archive there.
 
 Only regular files are opened: links that leave the root, pipes, devices, sockets and folders are refused with a reason,
 and the check is made on the open descriptor, so that nothing can be put in between.
@@ -19,13 +19,19 @@ from curation.file_names import text_to_path
 
 MAX_FILE_BYTES = 512 * 2**20
 
-_MEMBER = re.compile(r"(?is)(.*\.(?:npz|h5|hdf5))#(?:(.+)/)?(\d{1,12})")
+_MEMBER = re.compile(r"(?is)(.*\.(?:npz|h5|hdf5|parquet|tar))#(?:(.+)/)?(\d{1,12})", re.ASCII)
+_BUNDLES = (".parquet", ".tar")
 
 
 def split_member(path: str) -> tuple[str, str, int] | None:
     """(file, key, index) of a container member such as `digits.npz#images/17`; None for an ordinary file."""
     found = _MEMBER.fullmatch(path)
     return (found[1], found[2] or "", int(found[3])) if found else None
+
+
+def is_bundle(file: str) -> bool:
+    """Whether a container holds image files (`train-000000.tar#17`), not arrays of pixels."""
+    return file.lower().endswith(_BUNDLES)
 
 
 def open_picture(root: Path, path: str, short_px: int | None = None) -> Picture:
@@ -38,12 +44,16 @@ def open_picture(root: Path, path: str, short_px: int | None = None) -> Picture:
     UnreadableError : it cannot be read; the text is the reason.
     """
     member = split_member(path)
-    if member is not None:
-        from curation.decoding.containers import open_container  # here: few sets have any
+    if member is None:
+        return decode_picture(read_bytes(root, path), short_px)
+    file, key, index = member
+    if is_bundle(file):
+        from curation.decoding.bundles import read_member  # here: few sets have any
 
-        file, key, index = member
-        return open_container(locate(root, file), key).picture(index)
-    return decode_picture(read_bytes(root, path), short_px)
+        return decode_picture(read_member(locate(root, file), key, index), short_px)
+    from curation.decoding.containers import open_container
+
+    return open_container(locate(root, file), key).picture(index)
 
 
 def read_bytes(root: Path, path: str, limit: int | None = None) -> bytes:

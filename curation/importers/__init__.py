@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import SettingsError, SourceError
-from curation.importers import arrays, filename, folder, table, torchvision_set
+from curation.export_table import NAME, is_export
+from curation.importers import arrays, exported, filename, folder, table, torchvision_set
 from curation.importers.assemble import shown
 from curation.importers.options import ImportOptions, check_format, make_options
 from curation.importers.places import real_path
@@ -26,6 +27,7 @@ IMPORTERS: dict[str, Importer] = {
     "table": table.load,
     "arrays": arrays.load,
     "torchvision": torchvision_set.load,
+    "exported": exported.load,
 }
 
 # What people try, and why it is not read.
@@ -95,6 +97,8 @@ def recognise(source: str | Path, options: ImportOptions = ImportOptions()) -> t
             return "table", f"labels come from {shown(options.labels, limit=300)}"
         if options.label_from_name or options.label_pattern:
             return "filename", "labels come from the file names"
+        if is_export(path) and not options.changed():
+            return "exported", f"{NAME} in it says what it holds"
         return "folder", "the source is a folder, so labels come from its class folders"
     return _recognise_file(Path(text))
 

@@ -19,6 +19,7 @@ _USED_BY: dict[str, frozenset[str]] = {
     "table": frozenset({"labels", "image_column", "label_column", "split_column", "group_column", "encoding"}),
     "arrays": frozenset({"image_column", "label_column"}),
     "torchvision": frozenset(),
+    "exported": frozenset(),
 }
 
 

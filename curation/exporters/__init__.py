@@ -1,0 +1,13 @@
+"""Formats that a version can leave in: one file each, with `save(content, options, folder, progress) -> Saved`."""
+
+from curation.exporters import csv_table, folder, hdf5, npz, parquet, webdataset
+from curation.exporters.contract import Exporter
+
+EXPORTERS: dict[str, Exporter] = {
+    "folder": folder.EXPORTER,
+    "csv": csv_table.EXPORTER,
+    "parquet": parquet.EXPORTER,
+    "webdataset": webdataset.EXPORTER,
+    "hdf5": hdf5.EXPORTER,
+    "npz": npz.EXPORTER,
+}
