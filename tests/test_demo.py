@@ -230,7 +230,7 @@ def test_the_comparison_fits_80_columns_with_whole_headers(planted):
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     print_comparison({"comparison": rows}, Console(file=stream, width=80))
     lines = stream.getvalue().splitlines()
-    assert lines[1].split() == ["Planted", "fault", "Planted", "Found", "Flags", "Right", "Recall", "Precision"]
+    assert lines[1].split() == ["Fault", "Planted", "Found", "Flags", "Right", "Recall", "Precision"]
     assert "over 99 %" in stream.getvalue()
     assert "…" not in stream.getvalue()
     assert all(len(line.rstrip()) <= 80 for line in lines)

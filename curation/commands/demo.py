@@ -46,7 +46,7 @@ def print_comparison(result: dict[str, Any], console: Any) -> None:
     from curation.terminal import table, wrapped
 
     console.print()
-    drawn = table("Planted fault", ">Planted", ">Found", ">Flags", ">Right", ">Recall", ">Precision")
+    drawn = table("Fault", ">Planted", ">Found", ">Flags", ">Right", ">Recall", ">Precision")
     for row in result["comparison"]:
         shares = (("-" if row[name] is None else percent(row[name])) for name in ("recall", "precision"))
         counts = (f"{row[name]:,}" for name in ("planted", "found", "flagged", "right"))
