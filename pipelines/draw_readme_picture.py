@@ -29,7 +29,7 @@ def main(workspace: Path, output: Path) -> None:
         file=io.StringIO(), record=True, width=WIDTH, force_terminal=True, markup=False, emoji=False, highlight=False
     )
     console.print("$ curate demo", style="bold")
-    print_summary(read_run(workspace, result["run_id"]), console)
+    print_summary(read_run(workspace, result["run_id"]), console, progress.said)
     print_comparison(result, console)
     print_next(workspace, console)
     picture = console.export_svg(title="curate demo", unique_id="demo")
