@@ -53,6 +53,8 @@ COMMANDS = {
     "prove": "Train on two versions and say whether the second one is better, with an interval.",
     "export": "Write a version for training: class folders, tables, shards or arrays.",
     "verify-export": "Check the files of an export, and what it says against the version.",
+    "retrain": "Train one network on a version, and write it with all that is needed to use it.",
+    "predict": "Say what a trained network sees in new pictures.",
     "report": "Write a run as one self-contained HTML page with pictures and plots.",
     "doctor": "Say what this machine and workspace have, and what `auto` would choose.",
 }

@@ -91,8 +91,10 @@ def false_claims(data: Path, workspace: Path, seeds: int, repetitions: int) -> N
         found = compare(labels[asked], before, after, asked).accuracy
         claims.append(found.proven)
         print(f"  {repetition}: {points(found)} {found.proven}", flush=True)
-    print(f"flowers17, same labels, {repetitions} times: {claims.count('gain')} gains and {claims.count('loss')} losses "
-          "claimed")  # fmt: skip
+    print(
+        f"flowers17, same labels, {repetitions} times: {claims.count('gain')} gains and {claims.count('loss')} losses "
+        "claimed"
+    )
 
 
 def main() -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from curation.commands.options import COMMON, Command, common, dataset_option, option, print_json
+from curation.commands.training_options import training_options
 
 if TYPE_CHECKING:
     from curation.proving import Proof
 
-WHAT, MODEL = "What is compared", "Model and training"
+WHAT = "What is compared"
 CLASSES_SHOWN = 10
 
 
@@ -29,14 +30,7 @@ CLASSES_SHOWN = 10
 )
 @option("--drop-overlap", group=WHAT, is_flag=True, help="Train without copies of the hold-out, instead of refusing.")
 @option("--seeds", group=WHAT, type=click.IntRange(1, 100), default=5, show_default=True, help="Networks for each arm.")
-@option("--mode", group=MODEL, type=click.Choice(["auto", "probe", "finetune", "compact"]), default="auto",
-        show_default=True, help="As for curate score.")  # fmt: skip
-@option("--model", group=MODEL, metavar="NAME", help="A torchvision network, as resnet18.")
-@option("--weights", group=MODEL, metavar="default|none|FILE", help="Pretrained weights.")
-@option("--epochs", group=MODEL, type=click.IntRange(1, 10_000), metavar="N", help="Passes over the pictures.")
-@option("--seed", group=MODEL, type=click.IntRange(0, 2**31), default=0, show_default=True, help="The first seed.")
-@option("--device", group=MODEL, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@option("--no-flip", group=MODEL, is_flag=True, help="Do not mirror pictures: text, digits, left and right.")
+@training_options
 @option("--output", group=COMMON, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
         help="Where to write the page (default: proof.html in the proof's folder).")  # fmt: skip
 @dataset_option

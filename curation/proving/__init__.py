@@ -135,7 +135,7 @@ def prove(workspace: Path, dataset: Dataset, settings: ProofSettings, progress: 
         raise SettingsError(f"--seeds {settings.seeds}: at least one network per arm is needed; five are usual.")
     samples, classes = samples_of(dataset, settings.before, settings.after)
     cache = workspace / ".curate" / "cache"
-    records = _records(samples, source_root(workspace, dataset))
+    records = records_of(samples, source_root(workspace, dataset))
     plan = _plan(settings, records)
     decoded = decode(records, plan.size_px, cache, progress)
     cluster = find_duplicates(decoded, cache, progress).cluster
@@ -199,7 +199,7 @@ def samples_of(dataset: Dataset, before: str, after: str) -> tuple[pd.DataFrame,
     return samples, classes
 
 
-def _records(samples: pd.DataFrame, root: Path) -> Records:
+def records_of(samples: pd.DataFrame, root: Path) -> Records:
     """What decoding needs to know of the pictures."""
     known = {name: samples[name] for name in ("sample_id", "path", "split", "group")}
     return Records(empty_samples(len(samples)).assign(status="ok", **known), empty_annotations(), root, "manifest")
@@ -353,4 +353,4 @@ def _write_answer(file: Path, answer: np.ndarray) -> None:
     write_atomic(file, lambda stream: np.save(stream, answer, allow_pickle=False), "answer")
 
 
-__all__ = ["PLACEBO", "Proof", "ProofSettings", "prove", "samples_of"]
+__all__ = ["PLACEBO", "Proof", "ProofSettings", "prove", "records_of", "samples_of"]

@@ -109,7 +109,7 @@ class Subject:
         try:
             return check_decision(decision, known)
         except SettingsError as error:
-            raise SettingsError(f"{error}{self._hint(labels)}") from None
+            raise SettingsError(f"{error}{'' if new_labels else self._hint(labels)}") from None
 
     def _hint(self, labels: Sequence[str]) -> str:
         """What may have been meant by a label that the data set does not have."""
@@ -167,7 +167,7 @@ def read_decisions(file: Path, subject: Subject, new_labels: bool = False) -> Fr
             problems.append(f"{table.place(row)}: {error}")
     if problems:
         others = f" Lines that are wrong: {len(problems):,}." if len(problems) > 1 else ""
-        raise LabelParseError(f"{problems[0]}{others} Nothing was recorded.")
+        raise LabelParseError(f"{problems[0].rstrip('.')}.{others} Nothing was recorded.")
     return FromTable(tuple(decision for decision, _ in made.values()), skipped)
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from curation.progress import SILENT, Progress
 from curation.training.crossval import build_network, training_config
 from curation.training.folds import CrossValidation
+from curation.training.model import CompactNet, TorchvisionNet, load_backbone
 from curation.training.plan import Plan
 from curation.training.train import Batches, Margins, channel_statistics, fit, predict
 
@@ -73,22 +75,77 @@ def ask(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int], 
     """
     labels = labels.copy()
     labels[trials.asked] = -1
-    rows = np.flatnonzero(labels >= 0)
-    plan, say = trials.plan, trials.progress.message
-    if trials.views is not None:
-        from curation.training.probe import fit_heads
+    if trials.views is None:
+        trained = train(trials, labels, seed, advance)
+        return answers(trained, trials.pixels, trials.asked, trials.plan, trials.progress).argmax(axis=1)
+    head = _learn_head(trials, labels, seed, advance)
+    with torch.inference_mode():
+        asked = torch.from_numpy(trials.views[trials.asked].mean(axis=1))
+        return np.asarray(head(asked.to(head.weight.device)).cpu().numpy()).argmax(axis=1)
 
-        fold = np.zeros(len(labels), dtype=np.int64)
-        fold[trials.asked] = 1  # the head that holds these out learns from all others
-        cv = CrossValidation(trials.pixels, labels, fold, trials.n_classes, plan, seed, trials.folder)
-        logits, _, _ = fit_heads(trials.views, cv)
-        advance(pictures_per_trial(trials, len(rows)))
-        return np.asarray(logits[trials.asked]).argmax(axis=1)
-    batches = Batches(trials.pixels, torch.device(plan.device), say)
-    mean, std = (x.to(batches.device) for x in channel_statistics(trials.pixels, rows))
-    net = build_network(plan, trials.n_classes, seed, trials.pixels, rows, mean, std).to(batches.device)
-    margins = Margins.empty(len(labels))
-    fit(net, batches, labels, rows, mean, std, training_config(plan), seed, margins, advance, say)
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network that gives logits (B, K) and features, and how pictures are normalised for it: mean and std (3,)."""
+
+    net: nn.Module
+    mean: Tensor
+    std: Tensor
+
+
+def train(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int], None]) -> Trained:
+    """One network, trained on all samples whose label is not -1.
+
+    Raises
+    ------
+    SettingsError : the device's memory is too small, or training diverged.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    plan, device = trials.plan, torch.device(trials.plan.device)
+    if trials.views is not None:
+        from curation.training.probe import IMAGENET_MEAN, IMAGENET_STD
+
+        whole = TorchvisionNet(load_backbone(plan.model, plan.weights), trials.n_classes)
+        whole.head = _learn_head(trials, labels, seed, advance)
+        return Trained(whole.to(device), torch.tensor(IMAGENET_MEAN).to(device), torch.tensor(IMAGENET_STD).to(device))
+    batches = Batches(trials.pixels, device, trials.progress.message)
+    mean, std = (x.to(device) for x in channel_statistics(trials.pixels, rows))
+    net = build_network(plan, trials.n_classes, seed, trials.pixels, rows, mean, std).to(device)
+    margins, config = Margins.empty(len(labels)), training_config(plan)
+    fit(net, batches, labels, rows, mean, std, config, seed, margins, advance, trials.progress.message)
+    return Trained(net, mean, std)
+
+
+def _learn_head(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int], None]) -> nn.Linear:
+    """The layer that takes the frozen backbone's features to logits."""
+    from curation.training.probe import learn_heads
+
+    assert trials.views is not None
+    fold, nothing = np.zeros(len(labels), dtype=np.int64), torch.zeros(1, len(labels), dtype=torch.bool)
+    cv = CrossValidation(trials.pixels, labels, fold, trials.n_classes, trials.plan, seed, trials.folder)
+    heads = learn_heads(trials.views, cv, nothing, 1)
+    advance(pictures_per_trial(trials, int((labels >= 0).sum())))
+    layer = nn.Linear(trials.views.shape[2], trials.n_classes, device=heads.weight.device)
+    with torch.no_grad():
+        layer.weight.copy_((heads.scale * heads.weight[:, 0]).T)
+        layer.bias.copy_(heads.bias[0, 0])
+    return layer
+
+
+def empty_network(plan: Plan, n_classes: int) -> nn.Module:
+    """The network of a plan, its weights still to be loaded."""
+    if plan.mode == "compact":
+        return CompactNet(n_classes, plan.size_px)
+    return TorchvisionNet(load_backbone(plan.model, "none"), n_classes)
+
+
+def answers(
+    trained: Trained, pixels: np.ndarray, rows: np.ndarray, plan: Plan, progress: Progress = SILENT
+) -> np.ndarray:
+    """(n, K) float32 logits of a trained network for some pictures, averaged over the views that its mode looks at."""
+    batches = Batches(pixels, torch.device(plan.device), progress.message)
     shift = 1 if plan.mode == "compact" else 0
-    logits, _ = predict(net, batches, trials.asked, mean, std, plan.flip, say, shift_px=shift)
-    return logits.argmax(axis=1)
+    logits, _ = predict(
+        trained.net, batches, rows, trained.mean, trained.std, plan.flip, progress.message, shift_px=shift
+    )
+    return logits

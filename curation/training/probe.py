@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -102,11 +103,40 @@ def fit_heads(views: np.ndarray, cv: CrossValidation) -> tuple[np.ndarray, np.nd
 
     The loss is the generalised cross entropy from the warm-up on, as in train.fit. Each step takes one of the views.
     """
-    labels, epochs, n_classes = cv.labels, cv.plan.epochs, cv.n_classes
-    device = torch.device(cv.plan.device)
-    generator = torch.Generator().manual_seed(cv.seed)
     held_out = _held_out([cv.fold] if cv.ungrouped_fold is None else [cv.fold, cv.ungrouped_fold])
     n_heads, n_folds = len(held_out), len(np.unique(cv.fold))
+    heads = learn_heads(views, cv, held_out, n_folds)
+    scale, weight, bias = heads.scale, heads.weight, heads.bias
+    logits_out = create_array(cv.checkpoints / "logits.npy", (len(cv.labels), cv.n_classes))
+    for part, judged in _judge(views, scale, held_out[:n_folds], weight, bias):
+        logits_out[part] = judged
+    if n_heads == n_folds:
+        return logits_out, heads.margins.mean(), None
+    choice = np.zeros(len(cv.labels), dtype=np.int64)
+    for part, judged in _judge(views, scale, held_out[n_folds:], weight[:, n_folds:], bias[n_folds:]):
+        choice[part] = judged.argmax(axis=1)
+    return logits_out, heads.margins.mean(), choice
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """H linear heads on features (B, D): logits (B, H, K) = scale * features @ weight + bias.
+
+    weight : (D, H, K); bias : (H, 1, K); margins : of the first heads, one per fold
+    """
+
+    scale: float
+    weight: Tensor
+    bias: Tensor
+    margins: Margins
+
+
+def learn_heads(views: np.ndarray, cv: CrossValidation, held_out: Tensor, n_folds: int) -> Heads:
+    """Train heads together; held_out : (H, N) bool, what each must not learn from; margins are those of the first
+    `n_folds` heads."""
+    labels, epochs, n_classes, n_heads = cv.labels, cv.plan.epochs, cv.n_classes, len(held_out)
+    device = torch.device(cv.plan.device)
+    generator = torch.Generator().manual_seed(cv.seed)
     scale = EMBEDDING_LENGTH / max(float(np.linalg.norm(views[:4096, 0], axis=1).mean()), 1e-6)
     weight = torch.zeros(views.shape[2], n_heads, n_classes, device=device, requires_grad=True)
     bias = torch.zeros(n_heads, 1, n_classes, device=device, requires_grad=True)
@@ -136,16 +166,7 @@ def fit_heads(views: np.ndarray, cv: CrossValidation) -> tuple[np.ndarray, np.nd
                     mean = torch.where(learns[:n_folds], margin, 0).sum(0) / learns[:n_folds].sum(0)
                     margins.add(batch.numpy(), mean.cpu().double().numpy())
                 advance(len(batch))
-    logits_out = create_array(cv.checkpoints / "logits.npy", (len(labels), n_classes))
-    weight, bias = weight.detach(), bias.detach()
-    for part, judged in _judge(views, scale, held_out[:n_folds], weight, bias):
-        logits_out[part] = judged
-    if n_heads == n_folds:
-        return logits_out, margins.mean(), None
-    choice = np.zeros(len(labels), dtype=np.int64)
-    for part, judged in _judge(views, scale, held_out[n_folds:], weight[:, n_folds:], bias[n_folds:]):
-        choice[part] = judged.argmax(axis=1)
-    return logits_out, margins.mean(), choice
+    return Heads(scale, weight.detach(), bias.detach(), margins)
 
 
 def _judge(

@@ -1,0 +1,78 @@
+"""`curate retrain`: one network for use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from curation.commands.options import Command, common, dataset_option, option, print_json
+from curation.commands.training_options import training_options
+
+WHAT = "What is learnt"
+
+
+@click.command(cls=Command)
+@option("--version", group=WHAT, default="", metavar="VERSION", help="As v0002, or a tag (default: the newest).")
+@option(
+    "--holdout",
+    group=WHAT,
+    default="",
+    metavar="SPLIT|FILE|none",
+    help="What is measured on and not learnt (default: test, else val, else none).",
+)
+@option(
+    "--output",
+    group=WHAT,
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where to write weights, classes, measurements and a model card.",
+)
+@training_options
+@dataset_option
+@common
+def command(
+    version: str,
+    holdout: str,
+    output: Path,
+    mode: str,
+    model: str | None,
+    weights: str | None,
+    epochs: int | None,
+    seed: int,
+    device: str,
+    no_flip: bool,
+    name: str | None,
+    as_json: bool,
+    workspace: Path,
+) -> None:
+    """Train one network on a version, and write it with all that is needed to use it.
+
+    The recipe is that of curate score. `curate predict` asks the network about new pictures.
+    """
+    from curation.datasets import find_dataset
+    from curation.explain import visible
+    from curation.manifest.history import resolve
+    from curation.manifest.version_files import head
+    from curation.retraining import RetrainSettings, retrain
+    from curation.terminal import RichProgress, stdout_console
+
+    dataset = find_dataset(workspace, name)
+    chosen = resolve(dataset.folder, version) if version else str(head(dataset.folder))
+    settings = RetrainSettings(chosen, holdout, seed, mode, model, weights, device, not no_flip, epochs)
+    with RichProgress() as progress:
+        facts = retrain(workspace, dataset, settings, output, progress)
+    if as_json:
+        print_json({**facts, "output": str(output)})
+        return
+    console, metrics = stdout_console(), facts["metrics"]
+    console.print(f"Trained on {facts['trained_on']:,} pictures of {visible(chosen)}: {visible(str(output), 4096)}")
+    if metrics is None:
+        console.print("Nothing was measured: there is no split test or val. Name one with --holdout.")
+    else:
+        console.print(
+            f"On {metrics['pictures']:,} pictures ({visible(metrics['holdout'])}): accuracy {metrics['accuracy']:.1%}, "
+            f"macro F1 {metrics['macro_f1']:.1%}."
+        )
+    console.print(f"Next: curate predict {visible(str(output), 4096)} PICTURES", soft_wrap=True)

@@ -1,0 +1,35 @@
+"""The options of every command that trains: mode, network, weights, passes, seed, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from curation.commands.options import option
+
+MODEL = "Model and training"
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def training_options(function: Function) -> Function:
+    """Add --mode, --model, --weights, --epochs, --seed, --device, --no-flip."""
+    for decorate in (
+        option("--no-flip", group=MODEL, is_flag=True, help="Do not mirror pictures: text, digits, left and right."),
+        option("--device", group=MODEL, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        option("--seed", group=MODEL, type=click.IntRange(0, 2**31), default=0, show_default=True, help="Decides all."),
+        option("--epochs", group=MODEL, type=click.IntRange(1, 10_000), metavar="N", help="Passes over the pictures."),
+        option("--weights", group=MODEL, metavar="default|none|FILE", help="Pretrained weights."),
+        option("--model", group=MODEL, metavar="NAME", help="A torchvision network, as resnet18."),
+        option(
+            "--mode",
+            group=MODEL,
+            type=click.Choice(["auto", "probe", "finetune", "compact"]),
+            default="auto",
+            show_default=True,
+            help="As for curate score.",
+        ),
+    ):
+        function = decorate(function)
+    return function
