@@ -23,7 +23,14 @@ SHOWN = 20
     metavar="FILE.csv",
     help="Save all of it as a table.",
 )
-@option("--device", group=COMMON, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@option(
+    "--device",
+    group=COMMON,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where it is computed.",
+)
 @common
 def command(model: Path, pictures: Path, output: Path | None, device: str, as_json: bool, workspace: Path) -> None:
     """Say what a trained network sees in new pictures.

@@ -17,7 +17,14 @@ def training_options(function: Function) -> Function:
     """Add --mode, --model, --weights, --epochs, --seed, --device, --no-flip."""
     for decorate in (
         option("--no-flip", group=MODEL, is_flag=True, help="Do not mirror pictures: text, digits, left and right."),
-        option("--device", group=MODEL, type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        option(
+            "--device",
+            group=MODEL,
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where it is computed.",
+        ),
         option("--seed", group=MODEL, type=click.IntRange(0, 2**31), default=0, show_default=True, help="Decides all."),
         option("--epochs", group=MODEL, type=click.IntRange(1, 10_000), metavar="N", help="Passes over the pictures."),
         option("--weights", group=MODEL, metavar="default|none|FILE", help="Pretrained weights."),
