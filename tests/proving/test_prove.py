@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curation import proving
+from curation import cli, proving
 from curation.datasets import Dataset
 from curation.errors import NotFoundError, SettingsError
 from curation.importers import ImportOptions
@@ -182,3 +182,19 @@ def test_names_from_outside_are_text_on_the_page(scored: tuple[Path, Dataset]) -
     page = render(hostile)
     assert "<script" not in page
     assert "<img" not in page
+
+
+def test_the_command_says_what_was_compared_and_what_came_out(
+    scored: tuple[Path, Dataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prove", "--before", "v1", "--after", "v0002", "--mode", "compact", "--epochs", "3", "--seeds", "1"]
+    command += ["--workspace", str(scored[0]), "--device", "cpu"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert "Asked about 60 pictures (split 'test'); 1 network for each line" in " ".join(said.split())
+    assert all(arm in said for arm in ("v0001 without suspects", "v0001, placebo"))
+    assert "proof.html" in said
+    assert cli.main([*command, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["verdict"] in ("gain", "no proven gain")
+    assert Path(facts["page"]).is_file()
