@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from curation import manifest, review, store
-from curation.errors import CurationError
+from curation.errors import CurationError, NotFoundError
 from curation.manifest import history
 from curation.manifest.version_files import head
 from curation.review import consensus, learning, overview
 from curation.review import groups as grouping
+from curation.review.conflict_items import conflicts, explained
 from curation.review.desk import Album, lay_out
 from curation.review.relearning import EVERY, relearn
 from curation.review.taken_back import taken_back, told
 from curation.review.work_queue import labels_given, refill
 from curation.runs import Run, read_run
+from curation.store import Filters
+from curation.store.earlier import decided_suspects
 
 BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here
 FRESH_SECONDS = 5.0
@@ -66,7 +70,29 @@ class Project:
         found = review.cards(self.run, [item.item_id for item in items], members, self.changed)
         near = {neighbour.sample_id for card in found for neighbour in card.neighbours}
         found = review.with_reviewed(found, store.effective(self.engine, self.dataset, near))
-        return told(found, taken_back(self.folder, self.version) if self.version else {})
+        if not self.version:
+            return found
+        return explained(told(found, taken_back(self.folder, self.version)), conflicts(self.folder, self.version))
+
+    def find(self, name: str, reviewer: str) -> store.Item:
+        """The item that a link means: by its id, or that of a picture which is decided as a part of another item.
+
+        Raises
+        ------
+        NotFoundError : there is no such item, or it is no part of the queue any more.
+        """
+        own = Filters(item_ids=(name,), state="gone")
+        if not store.find_items(self.engine, self.dataset, own, 1):
+            with suppress(NotFoundError):
+                return store.read_item(self.engine, self.dataset, name, reviewer)
+        row = int(review.open_index(self.run).rows([name])[0])
+        path = str(review.open_index(self.run).samples["path"].iat[row]) if row >= 0 else ""
+        for state in ("", "disagreement", "done") if path else ():
+            found = store.find_items(self.engine, self.dataset, Filters(text=path, state=state), CANDIDATES)
+            whole = next((item for item in found if name in item.members), None)
+            if whole is not None:
+                return store.read_item(self.engine, self.dataset, whole.item_id, reviewer)
+        raise NotFoundError(f"There is no item for {name[:100]!r} in the queue of {self.dataset}.")
 
 
 def open_project(workspace: Path, run_id: str | None, target: str) -> Project:
@@ -90,6 +116,8 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
     queue = refill(engine, run, folder)
     index = review.open_index(run)
     labels = set(index.classes) | (set() if queue.rows is None else set(queue.rows["label"]))
+    if queue.version:  # what the other side of a conflict says can be chosen
+        labels |= {side.wanted for sides in conflicts(folder, queue.version).values() for side in sides}
     return Project(
         workspace=Path(workspace),
         engine=engine,
@@ -113,11 +141,16 @@ def _engine(target: str) -> Engine:
 
 
 def counts(project: Project) -> dict[str, int]:
-    """How many items are decided, and how many were flagged."""
+    """How many items are decided, how many were flagged (`total`), and how many of those are decided (`suspects`)."""
     few = project.size < COUNTED_AT_ONCE
-    table = store.progress(project.engine, project.dataset) if few else _progress(project, project.room)
+    done, suspects = _count(project) if few else _counted(project, project.room)
+    return {"done": done, "suspects": min(suspects, done, project.flagged), "total": project.flagged}
+
+
+def _count(project: Project) -> tuple[int, int]:
+    table = store.progress(project.engine, project.dataset)
     decided = table.loc[table["state"].isin(["done", "second", "disagreement"]), "items"].sum()
-    return {"done": int(decided), "total": project.flagged}
+    return int(decided), decided_suspects(project.engine, project.dataset)
 
 
 def states(project: Project) -> dict[str, int]:
@@ -164,10 +197,11 @@ def _features(
 
 
 @st.cache_data(ttl=FRESH_SECONDS, show_spinner=False, max_entries=8)
-def _progress(_project: Project, room: str) -> pd.DataFrame:
-    return store.progress(_project.engine, _project.dataset)
+def _counted(_project: Project, room: str) -> tuple[int, int]:
+    return _count(_project)
 
 
+CANDIDATES = 100  # items with a text, among which that of one picture is looked for
 GROUPED = 3_000  # suspects that groups are made of, the first of the queue
 
 

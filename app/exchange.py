@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ import streamlit as st
 from app import data, state
 from app.data import Project
 from curation.decisions import LONGEST_NAME, Action, check_action
-from curation.errors import CurationError, SettingsError
+from curation.errors import CurationError, NotFoundError, SettingsError
 from curation.explain import visible
 from curation.review.actions import Context
 from curation.review.cards import Card
-from curation.review.conflict_items import ISSUE, conflicts, explained
 from curation.review.desk import (
     Message,
     Outcome,
@@ -27,10 +26,11 @@ from curation.review.desk import (
     read_message,
     record_all,
 )
-from curation.review.earlier import explain_earlier
-from curation.review.groups import Group
-from curation.store import Filters, Item, claim, read_item, record, release, undo
-from curation.store.earlier import decided_suspects, said_of
+from curation.review.earlier import explain_earlier, explain_undone
+from curation.review.groups import Group, together
+from curation.store import Filters, Item, claim, find_items, read_item, record, release, undo
+from curation.store.earlier import can_undo, said_in, said_of
+from curation.wording import counted
 
 COMPONENTS = Path(__file__).parent / "components"
 TILES = 48  # of a grid at once
@@ -101,7 +101,7 @@ def _enter(project: Project, purpose: str) -> str:
     tab = state.tab()
     if tab.scope != scope:
         leave(project)
-        tab.scope = scope
+        tab.scope, tab.fresh = scope, True
     return scope
 
 
@@ -147,6 +147,8 @@ def _listen(project: Project, user: str, key: str) -> None:
         return
     message = replace(message, reviewer=user or message.reviewer)
     tab.tab_id, tab.reviewer, tab.message = message.tab, message.reviewer, message
+    if message.aside is not None:
+        tab.aside = message.aside
     if message.pressed:
         tab.outcome = _record(project, message, user)
         tab.settled.extend(tab.outcome.settled)
@@ -164,7 +166,7 @@ def _record(project: Project, message: Message, user: str) -> Outcome:
         seen = state.tab().cards.get(item_id)  # a decision is about what was seen, also after a publish
         if seen is None:
             item = read_item(project.engine, project.dataset, item_id)
-            (seen,) = _cards(project, [item])
+            (seen,) = project.cards([item])
         return seen
 
     def keep(action: Action, known: Any) -> None:
@@ -184,30 +186,24 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
         return {"error": tab.error}
     outcome, shared = tab.outcome, _answered(tab)
     try:
-        linked, notice = _follow(project, tab)
-        held = _claim(project, filters, tab, message, [*linked, *outcome.returned])
-        shared["notice"] = shared["notice"] or notice
+        followed = _follow(project, tab)
+        if message is not None:  # the component is there, and gets this answer
+            tab.link, tab.fresh = "", False
+        first = [*followed.first, *outcome.returned]
+        held = _claim(project, filters, tab, message, first)
+        shared["notice"] = shared["notice"] or followed.notice
+        shared |= _undoing(project, tab) | ({"halt": list(followed.halt)} if followed.halt else {})
         have = message.have if message else frozenset()
         new = [item for item in held if item.item_id not in have]
-        cards = _cards(project, new)
+        cards = project.cards(new)
         for card in cards:
             tab.show(card)
         laid = [lay_out(card, item, project.album) for card, item in zip(cards, new, strict=True)]
-        shared |= _counts(project) | {"earlier": _earlier(project, held, tab.reviewer)}
+        shared |= data.counts(project) | {"earlier": _earlier(project, held, tab.reviewer)}
         data.warm_soon(project, filters, tab.reviewer, {item.item_id for item in held})
     except CurationError as error:
         return shared | {"error": shared["error"] or str(error)}
-    return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": [*linked, *outcome.returned]}
-
-
-def _cards(project: Project, items: list[Item]) -> list[Card]:
-    """The cards of items; those of conflicts say what the sides say, and their labels can be chosen."""
-    found = project.cards(items)
-    if not any(item.issue == ISSUE for item in items):
-        return found
-    about = conflicts(project.folder, project.version)
-    project.new_labels.update(side.wanted for item in items for side in about.get(item.item_id, ()) if side.wanted)
-    return explained(found, about)
+    return shared | {"queue": [item.item_id for item in held], "cards": laid, "front": first}
 
 
 def _earlier(project: Project, held: list[Item], reviewer: str) -> dict[str, list[Any]]:
@@ -217,12 +213,6 @@ def _earlier(project: Project, held: list[Item], reviewer: str) -> dict[str, lis
         item_id: [lay_words(explain_earlier(one, reviewer)) for one in said[-SHOWN_OPINIONS:]]
         for item_id, said in known.items()
     }
-
-
-def _counts(project: Project) -> dict[str, int]:
-    """How many items are decided, how many were flagged, and how many of those are decided."""
-    found = data.counts(project)
-    return {**found, "suspects": min(decided_suspects(project.engine, project.dataset), found["done"], found["total"])}
 
 
 def _answered(tab: state.Tab) -> dict[str, Any]:
@@ -235,26 +225,33 @@ def _answered(tab: state.Tab) -> dict[str, Any]:
     }
 
 
+def _undoing(project: Project, tab: state.Tab) -> dict[str, Any]:
+    """Whether there is something to take back, and what was taken back just now."""
+    said = said_in(project.engine, project.dataset, tab.outcome.undone[-1]) if tab.outcome.undone else None
+    found: dict[str, Any] = {"can_undo": can_undo(project.engine, project.dataset, tab.reviewer)}
+    return found | ({"notice": lay_words(explain_undone(said))} if said else {})
+
+
 def _answer_grid(project: Project, filters: Filters, by: str, user: str, message: Message | None) -> dict[str, Any]:
     """The groups that there are, and the items of one of them, held for this tab."""
     tab = state.tab()
     if not tab.tab_id or not (user or tab.reviewer):
         return {"error": tab.error}
     shared = _answered(tab)
-    aside = message.aside if message else frozenset()
-    wanted = message.group if message else ""
     try:
         release(project.engine, project.dataset, tab.tab_id)
-        groups = data.groups(project, filters, by, tab.reviewer, aside)
-        back = set(tab.outcome.returned)
-        chosen = [g for g in groups if g.key == wanted or (wanted == "back" and back & set(g.item_ids))]
+        aside = _still_open(project, tab)
+        groups = data.groups(project, filters, by, tab.reviewer, frozenset(aside))
+        chosen, groups = _chosen(project, tab, groups, message.group if message else "")
         group, held = _first_free(project, tab, [*chosen, *(g for g in groups if g not in chosen)])
         if chosen and group != chosen[0]:
             shared["notice"] = shared["notice"] or "Somebody else, or another tab, has all of that group open."
-        cards = _cards(project, held)
+        cards = project.cards(held)
         for card in cards:
             tab.show(card)
-        shared |= _counts(project)
+        shared |= data.counts(project) | _undoing(project, tab) | {"aside": list(aside)}
+        if any(item_id.startswith("d") for item_id in tab.outcome.returned):
+            shared["halt"] = ["Taken back.", "It is a case of copies, and open again on the Review page.", []]
     except CurationError as error:
         return shared | {"error": shared["error"] or str(error)}
     return shared | {
@@ -262,6 +259,18 @@ def _answer_grid(project: Project, filters: Filters, by: str, user: str, message
         "group": group.key if group else "",
         "cells": [lay_tile(card, project.album) for card in cards],
     }
+
+
+def _chosen(project: Project, tab: state.Tab, groups: list[Group], wanted: str) -> tuple[list[Group], list[Group]]:
+    """The group that is asked for, and all of them; what was taken back is one, also where it is but one picture."""
+    returned = [item_id for item_id in tab.outcome.returned if not item_id.startswith("d")]
+    back = set(returned) if wanted == "back" else set()
+    chosen = [group for group in groups if group.key == wanted or back & set(group.item_ids)]
+    if not back or chosen:
+        return chosen, groups
+    items = [read_item(project.engine, project.dataset, item_id, tab.reviewer) for item_id in returned]
+    group = together(items[:TILES])
+    return [group], [group, *groups]
 
 
 def _first_free(project: Project, tab: state.Tab, groups: list[Group]) -> tuple[Group | None, list[Item]]:
@@ -288,23 +297,55 @@ def _claim(project: Project, filters: Filters, tab: state.Tab, message: Message 
     return [*held, *(item for item in get(filters, want) if item.item_id not in known)]
 
 
-def _follow(project: Project, tab: state.Tab) -> tuple[list[str], str]:
-    """The item that the address asks for, if this tab can have it; what to say about it. Once per link."""
-    link, tab.link = tab.link, ""
-    if not link:
-        return [], ""
+@dataclass(frozen=True)
+class Followed:
+    """Where a link led: the items to be shown first, what to say beside them, or why there is nothing to show.
+
+    halt : title, text, and what was said before; to be acknowledged before anything else is shown
+    """
+
+    first: tuple[str, ...] = ()
+    notice: str = ""
+    halt: tuple[str, str, list[Any]] | None = None
+
+
+def _follow(project: Project, tab: state.Tab) -> Followed:
+    """The item that the address asks for, if this tab can have it. Else what was set aside."""
+    if not tab.link:
+        return _set_aside(project, tab)
     try:
-        item = read_item(project.engine, project.dataset, link, tab.reviewer)
-    except CurationError:
-        return [], f"The link leads to no item of this data set: {visible(link, 60)}"
-    if not claim(project.engine, project.dataset, tab.reviewer, tab.tab_id, Filters(item_id=link), 1, LEASE_SECONDS):
-        return (
-            [],
-            "The item that the link leads to is open in another tab, or with somebody else. Here is the next one.",
-        )
-    if item.state == "done":
-        return [link], "This item is decided. A decision here is another opinion; your own earlier one is replaced."
-    return [link], ""
+        item = project.find(tab.link, tab.reviewer)
+    except NotFoundError:
+        said = said_of(project.engine, project.dataset, [tab.link]).get(tab.link, [])
+        told = [lay_words(explain_earlier(one, tab.reviewer)) for one in said[-SHOWN_OPINIONS:]]
+        gone = "It is no part of the data set any more, or never was: " if not said else "It is not in the queue now: "
+        return Followed(halt=("The link leads to no item that can be shown.", gone + visible(tab.link, 60), told))
+    only = Filters(item_id=item.item_id)
+    if not claim(project.engine, project.dataset, tab.reviewer, tab.tab_id, only, 1, LEASE_SECONDS):
+        text = "It is open in another tab, or with somebody else. It is free again a few minutes after that is closed."
+        return Followed(halt=("The link leads to an item that is taken.", text, []))
+    if item.state != "done":
+        return Followed((item.item_id,))
+    return Followed(
+        (item.item_id,), "This item is decided. A decision here is another opinion; your own earlier one is replaced."
+    )
+
+
+def _set_aside(project: Project, tab: state.Tab) -> Followed:
+    """What was set aside on the grid and is still open comes first where items are shown one by one."""
+    waiting = _still_open(project, tab) if tab.fresh and tab.aside else ()
+    if not waiting:
+        return Followed()
+    return Followed(waiting, f"First comes what you set aside on Grid: {counted(len(waiting), 'picture')}.")
+
+
+def _still_open(project: Project, tab: state.Tab) -> tuple[str, ...]:
+    """Of what was set aside, what still waits for this reviewer."""
+    if not tab.aside:
+        return ()
+    wanted = Filters(item_ids=tuple(sorted(tab.aside)))
+    found = find_items(project.engine, project.dataset, wanted, len(wanted.item_ids), tab.reviewer)
+    return tuple(item.item_id for item in found)
 
 
 def leave(project: Project) -> None:

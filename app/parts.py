@@ -14,6 +14,7 @@ from curation.explain import title_of, visible
 from curation.store import Filters
 
 LONGEST_SEARCH = 200
+LONGEST_ID = 100
 LONGEST_TEXT = 1_000  # a sentence that says what to do may hold a long path
 STATES = {"disagreement": "Reviewers disagree", "done": "Decided"}
 STYLE = """<style>
@@ -51,6 +52,11 @@ def _choice(name: str, options: Sequence[str], show: Callable[[str], str], key: 
     if not options:
         return ""
     return st.selectbox(name, ["", *options], format_func=lambda v: show(v) if v else nothing, key=key) or ""
+
+
+def linked_item() -> str:
+    """The item that the address asks for, "" where it asks for none."""
+    return str(st.query_params.get("item", ""))[:LONGEST_ID]
 
 
 def stop_with(title: str, text: str, command: str = "") -> None:

@@ -25,6 +25,7 @@ class Tab:
     message : the one being answered, None in a run that none caused
     scope : the filters that the held items were claimed under
     link : item that the address asks for, until it was shown; link_seen : what the address asked for last
+    aside : items that were excepted from decisions on the grid; fresh : nothing was handed out under this scope yet
     """
 
     tab_id: str = ""
@@ -38,6 +39,8 @@ class Tab:
     error: str = ""
     link: str = ""
     link_seen: str = ""
+    aside: frozenset[str] = frozenset()
+    fresh: bool = False
 
     def show(self, card: Card) -> None:
         """Remember a card that the tab is about to be shown."""

@@ -27,6 +27,7 @@ class Desk extends Page {
     this.restored = new Set(); // taken back here, the server does not know yet
     this.earlier = {}; // item id -> what was said of it before, in words
     this.drawn = null;
+    this.differing = ""; // the case whose differences are shown
   }
 
   // --- what the server is told, and what it answers
@@ -84,7 +85,6 @@ class Desk extends Page {
     this.at = Math.max(0, Math.min(at < 0 ? this.at : at, this.queue.length - 1));
     if (returned.length) {
       this.queue.splice(this.at, 0, ...returned); // taken back: to be looked at now
-      this.notice = "";
     }
     if (!this.link.pending.length) this.restored.clear();
     if (data.queue.some((id) => !this.cards.has(id)) && !this.asked) this.link.send(); // an answer with cards got lost
@@ -97,8 +97,12 @@ class Desk extends Page {
 
   // --- deciding
 
+  get isBusy() {
+    return Boolean(this.card);
+  }
+
   get card() {
-    return this.cards.get(this.queue[this.at]);
+    return this.halt ? undefined : this.cards.get(this.queue[this.at]);
   }
 
   // name: one of curation.review.actions.ACTIONS; labels and sample_id: what goes with it
@@ -140,7 +144,7 @@ class Desk extends Page {
     if (!this.reviewer) return;
     const last = this.history.pop();
     this.link.push({ kind: "undo", action_id: newId(), target: last?.action_id ?? "", reviewer: this.reviewer });
-    this.notice = last ? "" : "Taking back your last decision …";
+    this.notice = "Taking back your last decision …"; // the answer says what it was
     if (last) this.decided -= 1;
     if (last && this.cards.has(last.item_id)) {
       this.restored.add(last.item_id);
@@ -289,8 +293,13 @@ class Desk extends Page {
   }
 
   toggleDifferences() {
-    this.differing = !this.differing;
-    this.draw(true);
+    const { card } = this;
+    if (card.members.some((member) => member.difference)) {
+      this.differing = this.differing === card.id ? "" : card.id;
+      return this.draw(true);
+    }
+    this.notice = card.members.length > 8 ? "Too many copies to compare." : "Between these copies no difference is visible.";
+    this.drawTop();
   }
 
   copyLink() {
@@ -321,6 +330,7 @@ class Desk extends Page {
 
   drawEmpty() {
     const { data } = this;
+    if (this.halt) return this.drawHalt();
     if (!data.queue) return el("div", { class: "empty" }, el("p", {}, "Opening the queue …"));
     if (this.link.pending.length) return el("div", { class: "empty" }, el("p", {}, "Saving, and looking for more …"));
     const [title, text] = data.empty ?? ["Nothing is open here.", ""];
@@ -329,7 +339,7 @@ class Desk extends Page {
       { class: "empty" },
       el("h2", {}, title),
       el("p", {}, text),
-      el("p", { class: "muted" }, keyEl("z"), " takes your last decision back"),
+      this.root.dataset.undo === "no" ? null : el("p", { class: "muted" }, keyEl("z"), " takes your last decision back"),
     );
   }
 
@@ -344,9 +354,9 @@ class Desk extends Page {
     if (image && isTiny(card.size)) image.classList.add("pixelated");
     return el(
       "div",
-      { class: "columns" },
-      el("div", { class: "left" }, stage, this.drawButtons(card)),
-      this.drawSide(card),
+      { class: "sample" },
+      el("div", { class: "columns" }, el("div", { class: "left" }, stage), this.drawSide(card)),
+      this.drawButtons(card),
     );
   }
 
@@ -399,24 +409,22 @@ class Desk extends Page {
   drawButtons(card) {
     const button = (key, meaning, kind) => buttonEl(this, key, meaning, kind);
     const first = card.show_suggestion && card.choices[0];
-    return el(
-      "div",
-      { class: "buttons" },
-      button(" ", card.given_by ? ["keep ", labelEl(card.given_shown)] : "label is right", "keep"),
-      first ? button("1", ["it is ", labelEl(first.shown)], "accept") : null,
-      button("/", "other class"),
-      button("h", "hard"),
-      button("m", "several"),
-      button("o", "off-topic"),
-      button("b", "broken"),
-      button("u", "unsure"),
-      el("span", { class: "grow" }),
-      button("z", "undo", "quiet"),
+    return buttonsEl(
+      this,
+      groupEl(
+        button(" ", card.given_by ? ["keep ", labelEl(card.given_shown)] : "label is right", "keep"),
+        first ? button("1", ["it is ", labelEl(first.shown)], "accept") : null,
+        button("/", "other class"),
+        button("h", "right, but hard"),
+        button("m", "several"),
+        button("u", "unsure"),
+      ),
+      groupEl(button("o", "exclude: off-topic"), button("b", "exclude: broken")),
     );
   }
 
   drawCase(card) {
-    const shape = `members n${Math.min(card.members.length, 4)} ${this.differing ? "differ" : ""}`;
+    const shape = `members n${Math.min(card.members.length, 4)} ${this.differing === card.id ? "differ" : ""}`;
     const members = card.members.map((member, i) => this.drawMember(card, member, i));
     return el(
       "div",
@@ -502,23 +510,24 @@ class Desk extends Page {
               "accept",
             ),
           );
-    return el(
-      "div",
-      { class: "buttons" },
-      ...choices,
-      isSettled(card)
-        ? el("span", { class: "hintkey" }, keyEl("1"), " – ", keyEl(String(last)), " keep that copy only")
-        : null,
-      card.settle && disagrees(card) ? button("s", ["label all ", labelEl(card.settle_shown)]) : null,
-      button("/", card.settle ? "another label for all" : "one label for all"),
-      button(" ", "leave all as they are", "keep"),
-      button("0", "not duplicates"),
-      card.members.some((member) => member.difference)
-        ? button("e", this.differing ? "hide differences" : "differences")
-        : null,
-      button("u", "unsure"),
-      el("span", { class: "grow" }),
-      button("z", "undo", "quiet"),
+    return buttonsEl(
+      this,
+      groupEl(
+        ...choices,
+        isSettled(card)
+          ? el("span", { class: "hintkey" }, keyEl("1"), " – ", keyEl(String(last)), " keep that copy only")
+          : null,
+        card.settle && disagrees(card) ? button("s", ["label all ", labelEl(card.settle_shown)]) : null,
+        button("/", card.settle ? "another label for all" : "one label for all"),
+      ),
+      groupEl(
+        button(" ", "leave all as they are", "keep"),
+        button("0", "not duplicates"),
+        card.members.some((member) => member.difference)
+          ? button("e", this.differing === card.id ? "hide differences" : "differences")
+          : null,
+        button("u", "unsure"),
+      ),
     );
   }
 }

@@ -17,11 +17,14 @@ class Grid extends Page {
     super(parent, data);
     this.cells = []; // what is shown: [{id, picture, given, shown, suggestion, ...}]
     this.excepted = new Set(); // item ids that are not decided with the others
-    this.aside = new Set(); // exceptions of earlier decisions: they are left to the review page
+    this.asideKey = `curate:aside:${data.room}`;
+    const aside = stored(sessionStorage, this.asideKey, []);
+    this.aside = new Set(aside instanceof Array ? aside : []); // exceptions of earlier decisions: left to the review page
+    this.back = []; // exceptions of what was taken back: marked again when it is here
     this.gone = new Set(); // decided here, the server has not said so yet
     this.group = "";
     this.at = 0;
-    this.history = [];
+    this.history = []; // [{action_id, count, excepted}]
     this.shownAt = performance.now();
   }
 
@@ -40,9 +43,19 @@ class Grid extends Page {
     this.cells = (data.cells ?? []).filter((cell) => !waiting.has(cell.id));
     const here = new Set(this.cells.map((cell) => cell.id));
     for (const id of [...this.excepted]) if (!here.has(id)) this.excepted.delete(id);
+    if (this.back.some((id) => here.has(id)) && !this.link.pending.length) {
+      for (const id of this.back) if (here.has(id)) this.excepted.add(id);
+      this.back = [];
+    }
+    if (data.aside) this.setAside(data.aside);
     this.at = Math.max(0, Math.min(this.at, this.cells.length - 1));
     if (before !== this.cells.map((cell) => cell.id).join()) this.shownAt = performance.now();
     this.signature = "";
+  }
+
+  setAside(ids) {
+    if (!this.link.pending.length) this.aside = new Set(ids);
+    store(sessionStorage, this.asideKey, [...this.aside]);
   }
 
   forget() {
@@ -52,7 +65,7 @@ class Grid extends Page {
   }
 
   refused(action) {
-    this.history = this.history.filter((id) => id !== action.action_id);
+    this.history = this.history.filter((entry) => entry.action_id !== action.action_id);
   }
 
   // --- deciding
@@ -75,9 +88,9 @@ class Grid extends Page {
       reviewer: this.reviewer,
     };
     for (const id of this.excepted) this.aside.add(id);
-    this.history.push(action.action_id);
+    store(sessionStorage, this.asideKey, [...this.aside]);
+    this.history.push({ action_id: action.action_id, count: chosen.length, excepted: [...this.excepted] });
     this.decided += chosen.length;
-    this.lastCount = chosen.length;
     this.comment = "";
     this.notice = `${chosen.length} decided with one key; z takes all of them back.`;
     this.cells = [];
@@ -91,12 +104,16 @@ class Grid extends Page {
 
   undo() {
     if (!this.reviewer) return;
-    const target = this.history.pop() ?? "";
-    this.link.push({ kind: "undo", action_id: newId(), target, reviewer: this.reviewer });
-    if (target) this.decided = Math.max(0, this.decided - (this.lastCount ?? 0));
+    const last = this.history.pop();
+    this.decided -= last?.count ?? 0;
+    this.back = last?.excepted ?? [];
+    for (const id of this.back) this.aside.delete(id);
     this.group = "back"; // the group of what comes back
-    this.notice = "Taken back.";
+    this.waiting = true;
+    this.cells = []; // or the next key would be about a group that was not looked at
+    this.notice = "Taking back your last decision …"; // the answer says what it was
     this.draw();
+    this.link.push({ kind: "undo", action_id: newId(), target: last?.action_id ?? "", reviewer: this.reviewer });
   }
 
   choose(key) {
@@ -130,6 +147,10 @@ class Grid extends Page {
     );
   }
 
+  get isBusy() {
+    return this.cells.length > 0 && !this.halt;
+  }
+
   get current() {
     return this.groups?.find((group) => group.key === this.group);
   }
@@ -147,7 +168,7 @@ class Grid extends Page {
         PageUp: () => this.next(-1),
         n: () => this.openNote(),
       }[key];
-    if (press || !this.cells.length) return press;
+    if (press || !this.cells.length || this.halt) return press;
     const suggestion = this.current?.suggestion;
     const accept = suggestion ? () => this.decide("pick", [suggestion]) : () => this.pick();
     const rows = this.columns();
@@ -215,6 +236,8 @@ class Grid extends Page {
       this.cells.map((cell) => cell.id),
       this.groups,
       this.waiting,
+      this.halt,
+      this.aside.size,
       this.link.pending.length > 0 && !this.cells.length,
     ]);
     if (signature !== this.signature) {
@@ -248,7 +271,19 @@ class Grid extends Page {
     return el(
       "div",
       { class: "columns" },
-      el("aside", { class: "grouplist" }, el("h3", {}, "Groups ", keyEl("["), " ", keyEl("]")), list),
+      el(
+        "aside",
+        { class: "grouplist" },
+        el("h3", {}, "Groups ", keyEl("["), " ", keyEl("]")),
+        list,
+        this.aside.size
+          ? el(
+              "button",
+              { class: "group aside", type: "button", title: "exceptions: to be looked at one by one", onclick: toReview },
+              el("span", {}, `${this.aside.size} set aside, on `, el("u", {}, "Review")),
+            )
+          : null,
+      ),
       el(
         "div",
         { class: "left" },
@@ -256,7 +291,7 @@ class Grid extends Page {
         el(
           "div",
           { class: `tiles ${isTiny(this.cells[0]?.size) ? "tiny" : ""}` },
-          ...this.cells.map((cell, i) => this.tile(cell, i)),
+          ...(this.halt ? [] : this.cells).map((cell, i) => this.tile(cell, i)),
         ),
         this.drawButtons(),
       ),
@@ -264,6 +299,7 @@ class Grid extends Page {
   }
 
   titleOf(group) {
+    if (group.kind === "together") return ["taken back just now"];
     if (group.kind === "alike")
       return [
         group.suggestion ? "look alike, suggested " : "look alike",
@@ -273,13 +309,14 @@ class Grid extends Page {
   }
 
   drawHead() {
+    if (this.halt) return this.drawHalt();
     const group = this.current;
     if (this.cells.length && group)
       return el(
         "p",
         { class: "grouphead" },
-        group.kind === "alike" ? "These look alike. " : "",
-        group.kind === "alike"
+        { alike: "These look alike. ", together: "This is what was taken back. " }[group.kind] ?? "",
+        group.kind !== "confusion"
           ? ""
           : el(
               "span",
@@ -290,7 +327,13 @@ class Grid extends Page {
               labelEl(group.suggestion_shown),
               ". ",
             ),
-        el("span", { class: "muted" }, "Mark those that are different, then decide the rest with one key."),
+        el(
+          "span",
+          { class: "muted" },
+          "Mark those that are different with ",
+          keyEl("Space"),
+          ", then decide the rest with one key.",
+        ),
       );
     if (this.link.pending.length || this.waiting) return el("p", { class: "grouphead muted" }, "Loading …");
     if (this.groups.length)
@@ -323,7 +366,7 @@ class Grid extends Page {
   // What the model says of it; and what it is labelled, where that is not the same for all.
   caption(cell) {
     const seen = cell.percent ? [labelEl(cell.suggestion_shown), ` ${cell.percent}`] : [];
-    if (this.current?.kind !== "alike" && seen.length) return seen;
+    if (this.current?.kind === "confusion" && seen.length) return seen;
     return [labelEl(cell.shown), seen.length ? " → " : "", ...seen];
   }
 
@@ -339,24 +382,20 @@ class Grid extends Page {
   }
 
   drawButtons() {
-    if (!this.cells.length)
-      return el("div", { class: "buttons" }, el("span", { class: "grow" }), buttonEl(this, "z", "undo", "quiet"));
+    if (!this.isBusy) return buttonsEl(this);
     const group = this.current;
     const rest = () => el("span", { class: "rest" }, String(this.cells.length));
-    return el(
-      "div",
-      { class: "buttons" },
-      group?.suggestion
-        ? buttonEl(this, "Enter", ["all ", rest(), " are ", labelEl(group.suggestion_shown)], "accept")
-        : null,
-      buttonEl(this, "k", ["all ", rest(), " labels are right"], "keep"),
-      buttonEl(this, "/", "another class"),
-      buttonEl(this, "o", "off-topic"),
-      buttonEl(this, "b", "broken"),
-      buttonEl(this, "u", "unsure"),
-      el("span", { class: "hintkey" }, keyEl("Space"), " marks an exception"),
-      el("span", { class: "grow" }),
-      buttonEl(this, "z", "undo", "quiet"),
+    return buttonsEl(
+      this,
+      groupEl(
+        group?.suggestion
+          ? buttonEl(this, "Enter", ["all ", rest(), " are ", labelEl(group.suggestion_shown)], "accept")
+          : null,
+        buttonEl(this, "k", ["all ", rest(), " labels are right"], "keep"),
+        buttonEl(this, "/", "another class"),
+        buttonEl(this, "u", "unsure"),
+      ),
+      groupEl(buttonEl(this, "o", "exclude: off-topic"), buttonEl(this, "b", "exclude: broken")),
     );
   }
 
@@ -395,4 +434,11 @@ class Grid extends Page {
       ],
     ];
   }
+}
+
+// To the page where items are shown one by one, as a click in the bar on top leads there.
+function toReview() {
+  const link = [...document.querySelectorAll("a[href]")].find((one) => one.textContent.trim() === "Review");
+  if (link) link.click();
+  else location.assign("/?view=review");
 }

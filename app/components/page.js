@@ -11,7 +11,9 @@ class Page {
     this.data = {};
     this.decided = 0;
     this.comment = "";
-    this.notice = "";
+    this.notice = ""; // text, or pieces of it as the server lays them out; stands in the line on top
+    this.problem = ""; // what went wrong, below that line
+    this.halt = null; // [title, text, what was said before]: to be acknowledged before there is anything to decide
     this.labels = [];
     this.closeLayer = null;
     this.zoom = null;
@@ -44,10 +46,11 @@ class Page {
     if (data.verified) this.reviewer = data.reviewer;
     for (const { action, text } of this.link.receive(data)) {
       this.refused(action);
-      this.notice = `Not recorded: ${text}`;
+      this.problem = `Not recorded: ${text}`;
     }
-    if (data.notice) this.notice = data.notice;
     this.take(data);
+    if (data.notice) this.notice = data.notice;
+    if (data.halt) this.halt = data.halt;
     if (!this.reviewer) this.askName();
     else if (data.need_hello && !this.hello) {
       this.hello = true;
@@ -64,13 +67,45 @@ class Page {
     if (this.helpOpen) this.closeLayer();
     else if (this.zoom) this.zoom.key(event.key);
     else if (this.closeLayer) return;
-    else {
+    else if (this.halt && !["z", "?", "Backspace"].includes(keyOf(event))) {
+      if (![" ", "Enter", "Escape"].includes(event.key)) return;
+      this.goOn();
+    } else {
       const press = this.action(event);
-      if (!press) return;
+      if (!press) return this.hint(event);
+      this.problem = "";
       if (!event.repeat || event.key.startsWith("Arrow")) press(); // a key that is held down decides once
     }
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  // A key that means nothing here: what may have been wanted.
+  hint(event) {
+    const { key } = event;
+    if (!this.isBusy || event.repeat || (key !== "Enter" && (key.length !== 1 || key === " "))) return;
+    const label = this.labels.find(([label]) => label === key);
+    const means = [keyPiece(KEY_NAMES[key] ?? key), [" means nothing here; "]];
+    const picks = label ? [[" and type it picks the class "], [label[1], true]] : [[" picks another class"]];
+    this.notice = [...means, keyPiece("/"), ...picks, [", "], keyPiece("?"), [" lists all keys."]];
+    this.drawTop();
+  }
+
+  goOn() {
+    this.halt = null;
+    this.draw(true);
+  }
+
+  drawHalt() {
+    const [title, text, said] = this.halt;
+    return el(
+      "div",
+      { class: "empty" },
+      el("h2", {}, title),
+      el("p", {}, el("bdi", {}, text)),
+      ...said.map((parts) => el("p", {}, ...wordsEl(parts))),
+      el("button", { class: "action accept", type: "button", onclick: () => this.goOn() }, keyEl("↵"), " go on"),
+    );
   }
 
   // The keys of every page; `key` is the letter, small.
@@ -115,7 +150,7 @@ class Page {
 
   askName() {
     if (this.link.pending.length) {
-      this.notice = "Your last decisions are still being saved under this name; try again when they are.";
+      this.problem = "Your last decisions are still being saved under this name; try again when they are.";
       return this.drawTop();
     }
     this.layer((closed) =>
@@ -148,6 +183,7 @@ class Page {
     const suspects = Math.min(total, (data.suspects ?? 0) + sum((action) => action.suspects));
     const state = link.state;
     this.root.dataset.state = state;
+    this.root.dataset.undo = this.history.length || data.can_undo ? "yes" : "no";
     this.root.dataset.pending = String(link.pending.length);
     const key = JSON.stringify([
       total,
@@ -157,6 +193,7 @@ class Page {
       link.pending.length,
       link.error,
       this.notice,
+      this.problem,
       this.reviewer,
       this.comment,
       this.decided,
@@ -171,9 +208,7 @@ class Page {
         { class: "line" },
         ...this.heading().map((part) => (part instanceof Array ? labelEl(part[0]) : el("span", {}, part))),
         data.total === undefined ? null : countEl(suspects, total, done),
-        total ? el("span", { class: "bar" }, el("span", { style: { width: `${(100 * suspects) / total}%` } })) : null,
-        el("span", { class: "muted" }, this.decided > 0 ? `${this.decided} by you just now` : ""),
-        el("span", { class: "grow" }),
+        ...(this.notice ? [this.drawNotice()] : this.drawProgress(total, suspects)),
         this.comment ? el("span", { class: "muted" }, "✎ ", el("bdi", {}, this.comment.slice(0, 60))) : null,
         el("span", { class: `state ${state}`, role: "status" }, text),
         this.reviewer
@@ -192,8 +227,22 @@ class Page {
         el("button", { class: "quiet", type: "button", onclick: () => this.openHelp() }, keyEl("?"), " keys"),
       ),
       state === "silent" ? this.drawBanner() : "",
-      this.notice ? el("div", { class: "notice", role: "status" }, this.notice) : "",
+      this.problem ? el("div", { class: "notice problem", role: "alert" }, this.problem) : "",
     );
+  }
+
+  // In the place of the bar, so that nothing on the card moves.
+  drawNotice() {
+    const parts = this.notice instanceof Array ? wordsEl(this.notice) : [this.notice];
+    return el("span", { class: "notice", role: "status" }, ...parts);
+  }
+
+  drawProgress(total, suspects) {
+    return [
+      total ? el("span", { class: "bar" }, el("span", { style: { width: `${(100 * suspects) / total}%` } })) : null,
+      el("span", { class: "muted" }, this.decided > 0 ? `${this.decided} by you just now` : ""),
+      el("span", { class: "grow" }),
+    ].filter(Boolean);
   }
 
   drawBanner() {
@@ -248,6 +297,22 @@ function buttonEl(page, key, meaning, kind = "") {
   return button;
 }
 
-const wordsEl = (parts) => parts.map(([text, isLabel]) => (isLabel ? labelEl(text) : el("bdi", {}, text)));
+// A sentence in pieces: [text, whether it is a class name, whether it is a key].
+const wordsEl = (parts) =>
+  parts.map(([text, isLabel, isKey]) => {
+    if (isLabel) return labelEl(text);
+    return isKey ? keyEl(text) : el("bdi", {}, text.replace(/(\d) %/g, "$1\u00a0%")); // a number and its sign stay together
+  });
+
+const keyPiece = (text) => [text, false, true];
+
+// Nothing to take back: it looks that way, and says so when it is pressed.
+const undoEl = (page) => buttonEl(page, "z", "undo", "undo");
+
+// Buttons in groups that stay together when there is not room for all on a line; undo is always at the same place.
+const buttonsEl = (page, ...groups) =>
+  el("div", { class: "buttons" }, el("div", { class: "wrap" }, ...groups), undoEl(page));
+
+const groupEl = (...buttons) => el("div", { class: "together" }, ...buttons);
 
 const whyEl = (parts) => el("p", { class: "why" }, ...wordsEl(parts));

@@ -12,4 +12,5 @@ exchange.desk(
         "All clusters under these filters are settled. The Review page has what else there is.",
     ),
     state.get("user"),
+    parts.linked_item(),
 )

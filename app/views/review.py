@@ -1,10 +1,6 @@
 """One item after the other, by keyboard."""
 
-import streamlit as st
-
 from app import exchange, parts, state
-
-LONGEST_ID = 100
 
 project = state.get("project")
 filters = parts.filters_sidebar(project)
@@ -16,5 +12,5 @@ exchange.desk(
         "Nothing is open under these filters. Choose others in the sidebar, or publish what was decided.",
     ),
     state.get("user"),
-    str(st.query_params.get("item", ""))[:LONGEST_ID],
+    parts.linked_item(),
 )

@@ -85,9 +85,8 @@ def verdict_action(
 
 
 def _decision(card: Card, member: Member, verdict: str, labels: tuple[str, ...] = (), reason: str = "") -> Decision:
-    suggestion = card.settle_label or (card.suggestions[0][0] if card.suggestions else "")
     return Decision(
-        card.item_id, member.sample_id, verdict, labels, reason, member.annotation_id, member.label, suggestion
+        card.item_id, member.sample_id, verdict, labels, reason, member.annotation_id, member.label, card.advice
     )
 
 

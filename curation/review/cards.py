@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +12,14 @@ import pandas as pd
 
 from curation.duplicates.keeping import Proposal, propose_keep
 from curation.errors import NotFoundError
-from curation.explain import explain, explain_case, explain_parts, explain_pieces, read_evidence
+from curation.explain import explain_case, explain_parts, explain_pieces, read_evidence
 from curation.records import make_annotation_id
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
 
 SUGGESTIONS = 3
 LOOKED_AT = 60  # members of a case whose findings are read; a folder of 10,000 identical pictures is one case, too
+SPEAK_OF_LABEL = ("label_error", "conflicting_duplicate")  # findings whose sentence says the picture's own label
 MEASUREMENTS = (
     "brightness", "contrast", "entropy_bits", "sharpness", "saturation", "aspect_ratio", "file_bytes",
 )  # fmt: skip
@@ -73,6 +75,7 @@ class Card:
     measurements : what was measured on the picture, by column name
     status, reason : "ok", or "unreadable" and why
     said_by : label -> who says so, where that is known and not the model
+    advice : the label that the detectors suggest, recorded with a decision; "" = none
     """
 
     item_id: str
@@ -95,6 +98,7 @@ class Card:
     status: str
     reason: str
     said_by: Mapping[str, str] = field(default_factory=dict)
+    advice: str = ""
 
 
 def cards(
@@ -126,7 +130,8 @@ def _card(index: RunIndex, item_id: str, given: Sequence[str] | None, current: M
     samples = index.samples.iloc[rows]
     names = [current.get(sid, label) for sid, label in zip(samples["sample_id"], _run_labels(samples), strict=True)]
     samples = samples.assign(label=pd.Series(names, index=samples.index, dtype="str"))
-    found = _findings(index, rows)
+    now = dict(zip(samples["sample_id"].tolist(), names, strict=True))
+    found = [_as_of_now(row, now, current) for row in _findings(index, rows)]
     first = int(rows[0])
     label = names[0]
     suggestions = _case_suggestions(index, rows, names, found) if is_case else _suggestions(index, first, label, found)
@@ -154,6 +159,7 @@ def _card(index: RunIndex, item_id: str, given: Sequence[str] | None, current: M
                       if name in samples and np.isfinite(samples[name].iat[0])},
         status=str(samples["status"].iat[0]),
         reason=str(samples["reason"].iat[0]),
+        advice=settled or (suggestions[0][0] if suggestions else ""),
     )  # fmt: skip
 
 
@@ -187,6 +193,21 @@ def _findings(index: RunIndex, rows: np.ndarray) -> list[dict[str, Any]]:
     return found
 
 
+def _as_of_now(row: dict[str, Any], now: Mapping[str, str], current: Mapping[str, str]) -> dict[str, Any]:
+    """A finding, and what the labels that it speaks of are by now: `label_now`, `twin_label_now`, and `is_stale`.
+
+    now : present label of the item's pictures; current : of all pictures whose label is not the run's
+    """
+    evidence = read_evidence(row)
+    twin_label = str(evidence.get("twin_label") or "")
+    row["label_now"] = now.get(str(row["sample_id"]), str(row["given_label"]))
+    row["twin_label_now"] = current.get(str(evidence.get("twin")), twin_label)
+    own = row["issue"] in SPEAK_OF_LABEL and row["label_now"] != str(row["given_label"])
+    copy = row["issue"] != "split_leak" and row["twin_label_now"] != twin_label
+    row["is_stale"] = own or copy
+    return row
+
+
 def _why(found: Sequence[Mapping[str, Any]], is_case: bool) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Sentences, and the same in pieces. Of a case: what the copies are to each other, then what else was found."""
     sentences: list[str] = []
@@ -198,14 +219,29 @@ def _why(found: Sequence[Mapping[str, Any]], is_case: bool) -> tuple[tuple[str, 
             if said_of_case:
                 continue
             said_of_case = True
-            pieces = explain_case(row)
-            text = explain_pieces(pieces)
+            pieces = explain_case(_present(row))
         else:
-            pieces, text = explain_parts(row), explain(row)
+            pieces = _before(row, explain_parts(row)) if row["is_stale"] else explain_parts(row)
+        text = explain_pieces(pieces)
         if text not in sentences and (row["is_issue"] or not sentences):
             sentences.append(text)
             parts.append(tuple(pieces))
     return tuple(sentences), tuple(parts)
+
+
+def _present(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding on copies with the labels that they have now; what favoured one of them has settled it."""
+    labels = {row["label_now"], row["twin_label_now"]}
+    evidence = read_evidence(row) | {"twin_label": row["twin_label_now"]}
+    favoured = row["suggestion"] if len(labels) > 1 and row["suggestion"] in labels else ""
+    suggestion = favoured if row["is_stale"] else row["suggestion"]
+    return {**row, "given_label": row["label_now"], "suggestion": suggestion, "evidence": json.dumps(evidence)}
+
+
+def _before(row: Mapping[str, Any], pieces: Sequence[str]) -> list[str]:
+    """A sentence of the run that speaks of a label which is another by now, saying so."""
+    whose = "its" if row["label_now"] != row["given_label"] else "a copy's"
+    return [f"Before {whose} label changed: {pieces[0][:1].lower()}{pieces[0][1:]}", *pieces[1:]]
 
 
 def _suggestions(
@@ -240,7 +276,9 @@ def _settle_label(
     """The label proposed for all copies: what a conflict favours, else the one that all copies carry."""
     favoured = [str(f["suggestion"]) for f in found if f["issue"] == "conflicting_duplicate" and f["suggestion"]]
     carried = {name for name in labels if name}
-    return favoured[0] if favoured else next(iter(carried)) if len(carried) == 1 else ""
+    if len(carried) == 1:
+        return next(iter(carried))
+    return favoured[0] if favoured else ""
 
 
 def _probs(index: RunIndex, row: int) -> np.ndarray | None:

@@ -28,7 +28,7 @@ from curation.review.groups import Group
 from curation.review.pictures import picture_bytes
 
 PICTURE_PX, MEMBER_PX, TILE_PX, THUMB_PX = 1000, 640, 256, 96
-SHOWN_NEIGHBOURS = 6
+SHOWN_NEIGHBOURS = 5  # as many as the sentences count
 COMPARED = 8  # copies at most whose differences are worked out
 SHOWN_MEMBERS = 24  # side by side; a case of 10,000 copies is still one decision
 MOST_ACTIONS, MOST_ITEMS, MOST_LABELS = 1000, 2000, 50
@@ -62,7 +62,7 @@ class Message:
 
     have : items whose cards it has; want : how many items it would like to hold; release : those that it gives back
     group : key of the group that a grid shows, "" = the first, "back" = that of what was just taken back
-    aside : exceptions of a grid's decisions, left to the review page
+    aside : exceptions of a grid's decisions, left to the review page; None where it is not a grid that speaks
     """
 
     tab: str
@@ -72,7 +72,7 @@ class Message:
     want: int = 1
     release: tuple[str, ...] = ()
     group: str = ""
-    aside: frozenset[str] = frozenset()
+    aside: frozenset[str] | None = None
 
 
 def read_message(value: Any) -> Message:
@@ -93,7 +93,7 @@ def read_message(value: Any) -> Message:
         want=min(max(want, 1), MOST_WANTED) if isinstance(want, int) else 1,
         release=tuple(_texts(value.get("release"), MOST_ITEMS)),
         group=_text(value.get("group"), 40),
-        aside=frozenset(_texts(value.get("aside"), MOST_ITEMS)),
+        aside=frozenset(_texts(value["aside"], MOST_ITEMS)) if "aside" in value else None,
     )
 
 
@@ -152,12 +152,14 @@ class Outcome:
     """What came of a message's actions.
 
     settled : ids of the actions that the store has; refused : (id, why) of those that it will never have
-    returned : items that an undo opened again; error : why the rest could not be saved now, "" if all is well
+    returned : items that an undo opened again; undone : ids of the actions that were taken back
+    error : why the rest could not be saved now, "" if all is well
     """
 
     settled: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     returned: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
     new_labels: frozenset[str] = frozenset()
     notice: str = ""
     error: str = ""
@@ -178,7 +180,8 @@ def record_all(
     context : dataset, reviewer, session, run and version of everything recorded
     card_of : the card as this tab was shown it; raises CurationError for an item that there is not
     record : (action, known labels or None) -> anything; raises SettingsError for one that can never be recorded
-    undo : (action to take back or "", undo_id) -> something with `items`, or None if there is nothing to take back
+    undo : (action to take back or "", undo_id) -> something with `items` and `action_id`, or None if there is nothing
+        to take back
 
     An action that cannot be saved now (a locked database, a full disk) stops the ones after it: the order of a
     decision and its undo must not change. The browser keeps them, and sends them again.
@@ -186,6 +189,7 @@ def record_all(
     settled: list[str] = []
     refused: list[tuple[str, str]] = []
     returned: list[str] = []
+    taken: list[str] = []
     new_labels: set[str] = set()
     notice = error = ""
     for press in pressed:
@@ -195,6 +199,7 @@ def record_all(
                 if undone is None:
                     notice = "There is nothing left to take back."
                 else:
+                    taken.append(str(undone.action_id))
                     returned = [*(item for item in undone.items if item not in returned), *returned]
             else:
                 action = action_of(press, context, card_of)
@@ -207,7 +212,7 @@ def record_all(
             break
         except CurationError as problem:
             refused.append((press.action_id, visible(str(problem), 400, False)))
-    return Outcome(tuple(settled), tuple(refused), tuple(returned), frozenset(new_labels), notice, error)
+    return Outcome(tuple(settled), tuple(refused), tuple(returned), tuple(taken), frozenset(new_labels), notice, error)
 
 
 def action_of(press: Pressed, context: Context, card_of: Callable[[str], Card]) -> Action:

@@ -22,6 +22,14 @@ def explain_earlier(said: Said, reviewer: str) -> list[str]:
     return [*parts, f" Note: {said.comment[:LONGEST_NOTE]}"] if said.comment.strip() else parts
 
 
+def explain_undone(said: Said) -> list[str]:
+    """What was taken back, such as `Taken back: you changed the label cat to dog.`, in pieces."""
+    several = len({one.item_id for one in said.decisions}) > 1
+    did = _did_to_many(said.decisions) if several else _did(said.decisions)
+    ends_in_comma = did[-1].endswith(",") and not isinstance(did[-1], Label)  # before the time, which is not said here
+    return ["Taken back: you ", *did[:-1], *([did[-1][:-1]] if ends_in_comma else did[-1:]), "."]
+
+
 def ago(seconds: float) -> str:
     """`just now`, `3 minutes ago`, `2 days ago`: rounded down."""
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
@@ -46,7 +54,7 @@ def _did_to_one(made: Decision) -> list[str]:
         return ["found several labels right, ", *_listed(made.labels), ","]
     if made.verdict == "exclude":
         return [f"excluded it ({made.reason})"]
-    return [{"unsure": "was not sure", "distinct": "said that it is no copy"}.get(made.verdict, made.verdict)]
+    return [{"unsure": "could not tell", "distinct": "said that it is no copy"}.get(made.verdict, made.verdict)]
 
 
 def _did_to_copies(made: Sequence[Decision]) -> list[str]:
@@ -58,7 +66,7 @@ def _did_to_copies(made: Sequence[Decision]) -> list[str]:
     if verdicts == {"distinct"}:
         return ["said that these are no duplicates"]
     if verdicts == {"unsure"}:
-        return ["was not sure"]
+        return ["could not tell"]
     if len(out) == len(made):
         return [f"excluded all copies ({out[0].reason})"]
     if len(stay) == len(made) and len({one.outcome for one in stay}) == 1:
@@ -67,6 +75,22 @@ def _did_to_copies(made: Sequence[Decision]) -> list[str]:
         label = [" as ", Label(stay[0].outcome)] if stay[0].outcome else []
         return ["kept one copy", *label, f" and excluded {counted(len(out), 'other')}"]
     return ["decided the copies one by one"]
+
+
+def _did_to_many(made: Sequence[Decision]) -> list[str]:
+    """Of several items that were decided with one key."""
+    many = counted(len(made), "picture")
+    verdicts = {(one.verdict, one.labels, one.reason) for one in made}
+    ((verdict, labels, reason), *others) = verdicts
+    given = {one.given_label for one in made}
+    if others:
+        return [f"decided {many} with one key"]
+    if verdict == "relabel":
+        was = [" from ", Label(made[0].given_label)] if len(given) == 1 and made[0].given_label else []
+        return [f"changed the label of {many}", *was, " to ", Label(labels[0])]
+    if verdict in ("keep", "hard"):
+        return [f"kept the labels of {many}", ", as hard to see" if verdict == "hard" else ""]
+    return [f"excluded {many} ({reason})" if verdict == "exclude" else f"could not tell of {many}"]
 
 
 def _listed(labels: Sequence[str]) -> list[str]:

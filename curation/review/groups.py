@@ -23,7 +23,7 @@ class Group:
     """Items to be decided together.
 
     key : short and stable, names it in a message
-    kind : "confusion" (same given label, same suggestion) or "alike"
+    kind : "confusion" (same given label, same suggestion), "alike" or "together" (nothing in common)
     given, suggestion : the labels, "" where they differ within the group
     item_ids : in the order of the queue
     """
@@ -47,6 +47,15 @@ def confusions(items: Sequence[Item]) -> list[Group]:
         if len(ids) >= SMALLEST
     ]
     return sorted(groups, key=lambda group: -len(group.item_ids))[:MOST_GROUPS]
+
+
+def together(items: Sequence[Item]) -> Group:
+    """These items as one group, also where the queue would make none of them: what was taken back at once."""
+    given, suggested = {item.given_label for item in items}, {item.suggestion for item in items}
+    same = len(given) == len(suggested) == 1 and "" not in suggested
+    label, suggestion = (items[0].given_label, items[0].suggestion) if same else ("", "")
+    ids = tuple(item.item_id for item in items)
+    return Group(_key("t", *ids), "confusion" if same else "together", label, suggestion, ids)
 
 
 def look_alikes(items: Sequence[Item], index: RunIndex) -> list[Group]:

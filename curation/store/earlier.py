@@ -1,4 +1,4 @@
-"""What was said of a few items before, looked up by their ids; and how many suspects are decided."""
+"""What was said of a few items before, or in one action, looked up by ids; and how many suspects are decided."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from curation.decisions import Decision
 from curation.store.database import clock_text, read
 from curation.store.schema import QUEUES, decisions, facets, items, opinions
-from curation.store.standing import batches, decision_of
+from curation.store.standing import batches, decision_of, not_undone
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,25 @@ def _one(rows: list[sa.RowMapping]) -> Said:
     seconds = (datetime.fromisoformat(row["now"]) - datetime.fromisoformat(row["decided_at"])).total_seconds()
     made = tuple(decision_of(row) for row in rows)
     return Said(row["reviewer"], made, max(0.0, seconds), row["comment"], row["holds"])
+
+
+def said_in(engine: Engine, dataset: str, action_id: str) -> Said | None:
+    """What an action said, also one that was taken back since; None if there is none."""
+
+    def work(connection: Connection) -> Said | None:
+        query = sa.select(decisions, clock_text(connection).label("now"), sa.false().label("holds"))
+        query = query.where(decisions.c.dataset == dataset, decisions.c.action_id == action_id)
+        rows = list(connection.execute(query.order_by(decisions.c.decision_id)).mappings())
+        return _one(rows) if rows else None
+
+    return read(engine, work)
+
+
+def can_undo(engine: Engine, dataset: str, reviewer: str) -> bool:
+    """Whether this reviewer has decided something that was not taken back."""
+    query = sa.select(decisions.c.decision_id).where(decisions.c.dataset == dataset, not_undone())
+    query = query.where(decisions.c.reviewer == reviewer).order_by(decisions.c.decision_id.desc()).limit(1)
+    return read(engine, lambda connection: connection.execute(query).first() is not None)
 
 
 def decided_suspects(engine: Engine, dataset: str) -> int:

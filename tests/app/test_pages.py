@@ -53,6 +53,39 @@ def test_the_grid_offers_groups_and_decides_one_with_one_action(tab: Tab, worksp
     assert set(cells[1:]) <= {cell["id"] for cell in answer["cells"]}
 
 
+def test_what_was_taken_back_is_the_group_that_is_shown_also_if_it_is_one_picture(tab: Tab) -> None:
+    tab.open("grid")
+    group = tab.data["groups"][1]
+    cells = [cell["id"] for cell in tab.say(group=group["key"], aside=[])["cells"]]
+    press = decision("pick", "", group["suggestion"]) | {"items": cells[:1]}
+    answer = tab.say(press, aside=cells[1:])
+    assert sorted(answer["aside"]) == sorted(cells[1:])
+    assert group["key"] not in [other["key"] for other in answer["groups"]]
+    answer = tab.say(undo(press["action_id"]), group="back", aside=cells[1:])
+    assert [cell["id"] for cell in answer["cells"]] == cells[:1]
+    assert answer["notice"][0][0] == "Taken back: you "
+
+
+def test_a_case_that_was_taken_back_on_the_grid_puts_no_other_group_under_the_keys(tab: Tab) -> None:
+    tab.decide("keep")
+    tab.open("grid")
+    answer = tab.say(undo(), group="back", aside=[])
+    assert "Review page" in answer["halt"][1]
+
+
+def test_what_was_set_aside_on_the_grid_comes_first_on_the_review_page(tab: Tab) -> None:
+    tab.open("grid")
+    cells = [cell["id"] for cell in tab.data["cells"]]
+    tab.say(decision("pick", "", "dog") | {"items": cells[2:]}, aside=cells[:2])
+    tab.open("review")
+    assert sorted(tab.data["front"]) == sorted(cells[:2])
+    assert sorted(tab.data["queue"][:2]) == sorted(cells[:2])
+    assert "set aside" in tab.data["notice"]
+    tab.decide("keep", item=cells[0])
+    tab.open("grid")
+    assert tab.data["aside"] == [cells[1]]
+
+
 def test_the_grid_groups_by_looks_too(tab: Tab) -> None:
     tab.open("grid")
     tab.app.radio(key="grid-by").set_value("alike").run()

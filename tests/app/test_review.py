@@ -260,15 +260,72 @@ def test_a_link_to_an_item_opens_it(workspace: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("item", ["s" + "9" * 16, "<script>alert(1)</script>", "x" * 10_000])
 def test_a_link_to_nothing_says_so_and_goes_on(workspace: Path, monkeypatch: pytest.MonkeyPatch, item: str) -> None:
     tab = Tab(workspace, monkeypatch, item=item)
-    assert "leads to no item" in tab.data["notice"]
+    title, _, said = tab.data["halt"]  # the browser shows nothing else until that is acknowledged
+    assert "leads to no item" in title
+    assert said == []
     assert len(tab.data["queue"]) == 6
+
+
+@pytest.mark.parametrize("view", ["", "duplicates"])
+def test_a_link_to_a_picture_that_has_copies_opens_the_case(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    tab = Tab(workspace, monkeypatch, item=IDS[3]) if not view else Tab(workspace, monkeypatch, view=view)
+    if view:
+        tab.app.query_params["item"] = IDS[3]
+        tab.app.run()
+        tab.say()
+    assert "halt" not in tab.data
+    card = tab.card(tab.data["queue"][0])
+    assert [member["sample_id"] for member in card["members"]] == [IDS[2], IDS[3]]
+
+
+def test_a_link_to_a_case_that_is_decided_shows_it_with_what_was_said(
+    tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab.open("duplicates")
+    case = tab.data["queue"][0]
+    tab.decide("keep")
+    for item in (case, IDS[0]):
+        again = Tab(workspace, monkeypatch, view="", item=item)
+        assert again.data["queue"][0] == again.data["front"][0] == case
+        assert [sentence(parts) for parts in again.data["earlier"][case]] == [
+            "You left all copies as they are just now."
+        ]
+        again.say(release=[case])
+
+
+def test_a_link_to_what_was_excluded_says_what_was_decided(
+    tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab.decide("off-topic", item=IDS[10])
+    folder, engine = manifest.manifest_folder(workspace, DATASET), store.open_store(workspace)
+    publish(folder, engine, DATASET, "one less", "lead")
+    later = Tab(workspace, monkeypatch, item=IDS[10])
+    title, text, said = later.data["halt"]
+    assert ("leads to no item" in title, IDS[10] in text) == (True, True)
+    assert [sentence(parts) for parts in said] == ["You excluded it (off-topic) just now."]
+
+
+def test_an_undo_says_what_it_took_back_and_whether_there_is_more(tab: Tab) -> None:
+    assert tab.data["can_undo"] is False
+    items = [item for item in tab.data["queue"] if item.startswith("s")]
+    assert tab.decide("pick", "fox", item=items[0])["can_undo"]
+    tab.say(decision("keep", "") | {"items": items[1:3]})
+    answer = tab.say(undo())
+    assert sentence(answer["notice"]) == "Taken back: you kept the labels of 2 pictures."
+    assert answer["can_undo"]
+    answer = tab.say(undo())
+    assert sentence(answer["notice"]) == "Taken back: you changed the label [cat] to [fox]."
+    assert not answer["can_undo"]
+    assert tab.say()["notice"] == ""
 
 
 def test_a_link_to_an_item_that_somebody_holds_says_so(
     tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Tab(workspace, monkeypatch, reviewer="bo", item=tab.data["queue"][0])
-    assert "open in another tab" in other.data["notice"]
+    assert "open in another tab" in other.data["halt"][1]
     assert tab.data["queue"][0] not in other.data["queue"]
 
 
@@ -336,8 +393,12 @@ def test_a_label_that_source_and_reviewer_both_changed_says_so_and_offers_both(
     assert card["issues"][0] == "changed on both sides"
     assert (card["given"], card["given_by"][:3]) == ("fox", "ann")
     assert (card["choices"][0]["label"], card["choices"][0]["by"]) == ("yak", "the source")
+    assert not any(
+        "labelled [owl]" in sentence(parts).lower() for parts in card["why"][1:2] if "Before" not in parts[0][0]
+    )
     answer = later.decide(key, *(["yak"] if key == "pick" else []))
     assert answer["rejected"] == []
+    assert rows(workspace)["suggestion"].iloc[-1] == "cat"  # the model's, not what the source says
     publish(folder, engine, DATASET, "looked again", "lead")
     rows_now = manifest.read(folder, "v0004" if key == "pick" else manifest.versions(folder)[-1])
     assert rows_now.set_index("sample_id").loc[IDS[10], "label"] == label

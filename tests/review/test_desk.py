@@ -22,6 +22,7 @@ def card(item_id: str = "s1") -> Card:
         item_id=item_id, kind="sample", sample_id=item_id, path="p.png", split="train", given_label="cat", p_given=0.1,
         suggestions=(("dog", 0.9),), why=(), why_parts=(), issues=("label_error",), score=0.1, neighbours=(),
         members=(member,), keep_why="", settle_label="", measurements={}, status="ok", reason="",
+        advice="dog",
     )  # fmt: skip
 
 

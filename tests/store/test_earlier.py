@@ -91,7 +91,7 @@ def test_every_verdict_has_its_words() -> None:
 
     assert words(("hard",)) == "kept the label cat, as hard to see, just now."
     assert words(("ambiguous", "cat", "dog")) == "found several labels right, cat, dog, just now."
-    assert words(("unsure",)) == "was not sure just now."
+    assert words(("unsure",)) == "could not tell just now."
     assert words(("keep",), ("keep",)) == "left all copies as they are just now."
     assert words(("distinct",), ("distinct",)) == "said that these are no duplicates just now."
     assert words(("keep",), ("exclude",)) == "kept one copy as cat and excluded 1 other just now."
