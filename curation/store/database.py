@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, event
 from curation.errors import CurationError, WorkspaceError
 from curation.files import failpoint
 from curation.store.connections import SCHEMA_NAME, by_file, by_url, identity_of, place
-from curation.store.schema import meta, metadata, migrate, newest_schema, schema_of
+from curation.store.schema import meta, metadata, migrate, newest_schema, schema_of, tables_of
 
 BUSY_SECONDS = 20.0  # how long to wait for another process's lock
 ATTEMPTS = 5  # at a transaction that lost its connection, or a race
@@ -123,10 +123,10 @@ def _inspect(connection: Connection) -> int:
             f"it is not opened, because they could change decisions."
         )
     tables = {name for kind, name in objects if kind == "table" and not name.startswith("sqlite_")}
-    missing = set(metadata.tables) - tables
+    found_schema = schema_of(connection) if tables else 0
+    missing = tables_of(found_schema) - tables
     if tables and missing:
         raise WorkspaceError(f"{place(connection.engine)} is not a review store: it has no table '{min(missing)}'.")
-    found_schema = schema_of(connection) if tables else 0
     if found_schema == newest_schema():
         _check_columns(connection)
     return found_schema

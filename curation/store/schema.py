@@ -259,6 +259,12 @@ def _add_audits(connection: Connection) -> None:
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_audits,)
 FIRST_SCHEMA = 1
+ADDED = {"audits": 2, "audit_draws": 2}  # tables that the first schema did not have, and the one that brought them
+
+
+def tables_of(number: int) -> set[str]:
+    """The tables that a store of this schema has; 0 = those that any store has."""
+    return {name for name in metadata.tables if ADDED.get(name, FIRST_SCHEMA) <= max(number, FIRST_SCHEMA)}
 
 
 def newest_schema() -> int:
