@@ -16,9 +16,10 @@ from sqlalchemy import Engine
 
 from curation import manifest, review, store
 from curation.errors import CurationError, NotFoundError
+from curation.estimate import Estimate
 from curation.manifest import history
 from curation.manifest.version_files import head
-from curation.review import consensus, learning, overview
+from curation.review import audit, consensus, learning, overview
 from curation.review import groups as grouping
 from curation.review.conflict_items import conflicts, explained
 from curation.review.desk import Album, lay_out
@@ -170,6 +171,17 @@ def expected_left(project: Project) -> dict[str, float]:
     known = _known(project, given)
     flagged = dict(zip(project.head["item_id"], project.head["issues"] != "", strict=True))
     return overview.expected_left(learning.calibrated(known, given), known.ids, given, flagged)
+
+
+def wrong_labels(project: Project, given: pd.DataFrame) -> Estimate:
+    """How many labels were wrong and are left, as the audit has it; `given` : the store's `verdicts` by now."""
+    latest = int(given["decision_id"].max()) if len(given) else 0
+    return _wrong_labels(project, project.room, project.run.run_id, project.version, len(given), latest)
+
+
+@st.cache_data(ttl=60, show_spinner=False, max_entries=4)
+def _wrong_labels(_project: Project, room: str, run_id: str, version: str, given: int, latest: int) -> Estimate:
+    return audit.estimate_of(_project.engine, _project.run)
 
 
 CONSENSUS_SHOWN = 100
