@@ -35,6 +35,7 @@ from curation.run_key import code_version, make_run_id, package_versions, run_ke
 from curation.scoring.health import accuracy, health
 from curation.scoring.neighbours import nearest
 from curation.scoring.statistics import statistics_from_probs
+from curation.training import plan as plans
 from curation.training.appearance import describe
 from curation.training.folds import CrossValidation, assign_folds, combine_groups, ungroup_folds
 from curation.training.plan import Plan, choose_plan
@@ -93,7 +94,7 @@ def score(
     clock = _Clock()
     with clock.stage("import"):
         records = load(source, format=format, options=import_options, workspace=workspace, progress=progress)
-        plan = _plan(settings, records)
+        plan = _plan(settings, records, workspace)
         _check_network(plan, workspace)
     with clock.stage("decode"):
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
@@ -161,7 +162,7 @@ def _describe(pixels: Pixels, records: Records, name: str, workspace: Path) -> t
     return version, pixels.keep(version.kept, version.samples[["sample_id", "split", "group"]])
 
 
-def _plan(settings: ScoreSettings, records: Records) -> Plan:
+def _plan(settings: ScoreSettings, records: Records, workspace: Path) -> Plan:
     return choose_plan(
         mode=settings.mode,
         model=settings.model,
@@ -172,6 +173,7 @@ def _plan(settings: ScoreSettings, records: Records) -> Plan:
         size_px=settings.size_px,
         n_samples=len(records.samples),
         median_side_px=min(peek_size(records)),
+        reachable=plans.remembered(plans.weights_reachable, workspace / ".curate" / "cache" / "weights.json"),
     )
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from curation.errors import SettingsError, WeightsError
+from curation.errors import SettingsError, WeightsError, WorkspaceError
+from curation.files import write_json
 
 MODES = ("auto", "probe", "finetune", "compact")
 DEFAULT_MODEL = {"probe": "mobilenet_v2", "finetune": "resnet18", "compact": "compact"}
@@ -26,6 +32,9 @@ COMPACT_EPOCHS = (8, 60)
 COMPACT_BATCH = (32, 250)
 FINETUNE_EPOCHS = 8
 HEAD_EPOCHS = 30
+# Of NVIDIA's driver, of Windows' Linux subsystem, and of AMD's driver.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+REMEMBERED_SECONDS = 3600.0  # how long it counts that a host did not answer, or did
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,9 @@ def _choose_device(device: str, why: list[str]) -> str:
         raise SettingsError(f"--device {device} does not exist. Choose auto, cpu or cuda.")
     if device == "cpu":
         return device
+    if device == "auto" and _has_no_gpu():
+        why.append("device cpu: no usable GPU was found")
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():
@@ -138,6 +150,11 @@ def _choose_device(device: str, why: list[str]) -> str:
         raise SettingsError("--device cuda: no usable GPU was found. `curate doctor` says what is there.")
     why.append("device cpu: no usable GPU was found")
     return "cpu"
+
+
+def _has_no_gpu() -> bool:
+    """Whether it is plain without loading torch, which takes a second: on Linux, no driver has made a device."""
+    return sys.platform == "linux" and not any(map(os.path.exists, _GPU_DEVICES))
 
 
 def _choose_mode(
@@ -222,6 +239,32 @@ def weights_reachable(model: str, timeout_seconds: float = 3.0) -> tuple[bool, s
     if not _answers(asked, port, timeout_seconds):
         return False, f"the pretrained weights of {model} are not on this machine and {asked} does not answer"
     return True, f"the pretrained weights of {model} will be downloaded from {host}"
+
+
+def remembered(ask: Callable[[str], tuple[bool, str]], file: Path) -> Callable[[str], tuple[bool, str]]:
+    """`ask`, but what was answered within the last hour is read from `file`: to ask takes seconds, for torchvision has
+    to be loaded, and a host that is not there keeps silent. A damaged file counts as none."""
+
+    def answer(model: str) -> tuple[bool, str]:
+        key = f"{model} {version('torchvision')}"
+        known = _read_answers(file)
+        there, reason, asked = known.get(key, (False, "", 0.0))
+        if 0 <= time.time() - asked < REMEMBERED_SECONDS:
+            return there, reason
+        there, reason = ask(model)
+        with suppress(WorkspaceError):
+            write_json(file, {**known, key: (there, reason, time.time())})
+        return there, reason
+
+    return answer
+
+
+def _read_answers(file: Path) -> dict[str, tuple[bool, str, float]]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {str(key): (bool(there), str(reason), float(asked)) for key, (there, reason, asked) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _answers(host: str, port: int, timeout_seconds: float) -> bool:

@@ -2,13 +2,17 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from curation.errors import SettingsError, WeightsError
+from curation.training import plan
 from curation.training.plan import choose_plan, weights_reachable
 
 
@@ -170,3 +174,39 @@ def test_where_a_proxy_leads_out_it_is_the_one_that_is_asked(monkeypatch, tmp_pa
         there, why = weights_reachable("mobilenet_v2", timeout_seconds=5)
     assert there
     assert "will be downloaded from download.pytorch.org" in why
+
+
+def test_what_a_host_answered_is_asked_once_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(model: str) -> tuple[bool, str]:
+        asked.append(model)
+        return False, "no network in tests"
+
+    now = [1_000_000.0]
+    monkeypatch.setattr(plan.time, "time", lambda: now[0])
+    answer = plan.remembered(ask, tmp_path / "weights.json")
+    assert answer("mobilenet_v2") == answer("mobilenet_v2") == (False, "no network in tests")
+    assert asked == ["mobilenet_v2"]
+    answer("resnet18")
+    now[0] += plan.REMEMBERED_SECONDS + 1
+    answer("mobilenet_v2")
+    assert asked == ["mobilenet_v2", "resnet18", "mobilenet_v2"]
+    now[0] -= 100_000  # a clock that was put back
+    answer("mobilenet_v2")
+    (tmp_path / "weights.json").write_text("[1]")
+    assert answer("mobilenet_v2") == (False, "no network in tests")
+    assert len(asked) == 5
+
+
+def test_a_cached_answer_needs_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from curation.training import plan\n"
+        "plan._GPU_DEVICES = ()\n"
+        "said = plan.remembered(lambda model: (False, 'x'), pathlib.Path(sys.argv[1]) / 'weights.json')\n"
+        "assert plan.choose_plan(reachable=said).mode == 'compact'\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
