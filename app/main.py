@@ -69,6 +69,7 @@ def main() -> None:
         st.sidebar.button(f"Sign out ({parts.plain(str(state.get('user')))})", on_click=st.logout)
     try:
         page.run()
+        parts.about(project)
     except CurationError as error:
         parts.stop_with("This cannot be shown now.", str(error))
 

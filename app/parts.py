@@ -20,6 +20,9 @@ STATES = {"disagreement": "Reviewers disagree", "done": "Decided"}
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding: 3.6rem 1.6rem 0.4rem; max-width: none; }
 [data-testid="stHeader"] { height: 3rem; min-height: 3rem; }
+@media (max-width: 900px) {
+  [data-testid="stSidebar"] { position: absolute !important; height: 100% !important; z-index: 999991 !important; }
+}
 [data-testid="stMain"], [data-testid="stMain"]:focus-visible { outline: none; box-shadow: none; }
 </style>"""
 
@@ -52,6 +55,12 @@ def _choice(name: str, options: Sequence[str], show: Callable[[str], str], key: 
     if not options:
         return ""
     return st.selectbox(name, ["", *options], format_func=lambda v: show(v) if v else nothing, key=key) or ""
+
+
+def about(project: Project) -> None:
+    """What is under review; every page has it, so that the bar on top looks the same on all of them."""
+    version = f", version {project.version}" if project.version else ""
+    st.sidebar.caption(plain(f"{project.dataset}{version}, run {project.run.run_id}"))
 
 
 def linked_item() -> str:

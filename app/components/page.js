@@ -38,6 +38,7 @@ class Page {
     if (data === this.data) return;
     if (this.data.scope !== undefined && this.data.scope !== data.scope) {
       this.forget();
+      this.halt = null;
       leaveLink();
     }
     this.data = data;

@@ -53,7 +53,7 @@ def headline(verdicts: pd.DataFrame) -> None:
     cells[0].metric("Decided", f"{len(rows):,}", help="Items with a verdict; unsure ones are still to be decided.")
     cells[1].metric("Changed", f"{changed:,}", help="Relabelled, excluded, or found to have several labels.")
     cells[2].metric("Left to find", f"about {left['flagged']:,.0f}", help=tip)
-    cells[3].metric("Second opinion wanted", f"{counts.get('second', 0):,}")
+    cells[3].metric("Second opinions", f"{counts.get('second', 0):,}", help="Items that wait for one.")
     cells[4].metric("Disagreements", f"{counts.get('disagreement', 0):,}", help="On the Review page: State.")
 
 
@@ -79,7 +79,7 @@ def verdicts_by_finding(verdicts: pd.DataFrame) -> None:
         chart.encode(
             y=alt.Y("issue:N", sort="-x", title=None, axis=NAMES),
             x=alt.X("sum(items):Q", title="items", axis=alt.Axis(tickMinStep=1)),
-            color=alt.Color("verdict:N", scale=scale, legend=alt.Legend(orient="bottom", title=None)),
+            color=alt.Color("verdict:N", scale=scale, legend=BELOW),
             order=alt.Order("place:Q"),
             tooltip=["issue", "verdict", "items"],
         )
@@ -101,20 +101,22 @@ def precision_by_finding(verdicts: pd.DataFrame) -> None:
 
 
 def running_precision(verdicts: pd.DataFrame) -> None:
-    heading("Running precision", f"of the last {overview.RUNNING} verdicts")
-    many = overview.by_detector(verdicts)["issue"].head(LINES)
+    heading("Running precision", f"of the last {overview.RUNNING} verdicts, 0 to 100 %")
+    many = [shown_issue(name) for name in overview.by_detector(verdicts)["issue"].head(LINES)]
     rows = overview.running_precision(verdicts)
-    rows = rows[rows["issue"].isin(many)]
+    rows = rows.assign(finding=rows["issue"].map(shown_issue))
+    rows = rows[rows["finding"].isin(many)]
     few = len(rows) < overview.RUNNING  # a line needs two points
-    chart = alt.Chart(rows.assign(issue=rows["issue"].map(shown_issue))).mark_line(point=few)
-    draw(
-        chart.encode(
-            x=alt.X("decided:Q", title="decided", axis=COUNT),
-            y=alt.Y("precision:Q", scale=SHARE, axis=PERCENT, title=None),
-            color=alt.Color("issue:N", legend=BELOW),
-            tooltip=["issue", "decided", alt.Tooltip("precision:Q", format=".0%")],
-        )
+    chart = alt.Chart(rows).mark_line(point=few, color=ACCENT)
+    chart = chart.encode(
+        x=alt.X("decided:Q", title="decided", axis=COUNT),
+        y=alt.Y("precision:Q", scale=SHARE, axis=alt.Axis(labels=False, tickCount=2), title=None),
+        tooltip=["finding", "decided", alt.Tooltip("precision:Q", format=".0%")],
     )
+    title = alt.Header(title=None, labelAngle=0, labelAlign="left", labelLimit=200, labelOrient="top", labelPadding=2)
+    height = max(24, CHART_PX // max(1, len(many)) - 26)  # one below the other: on top of each other they hide
+    chart = chart.properties(height=height, width="container").facet(row=alt.Row("finding:N", sort=many, header=title))
+    st.altair_chart(chart.configure_facet(spacing=6), width="stretch")
 
 
 def corrected_most(verdicts: pd.DataFrame) -> None:

@@ -168,11 +168,14 @@ def taking_back() -> None:
 
 exchange.known_name(str(state.get("user")))
 news = state.get("said", "")
-if news:
-    st.success(parts.plain(news))
-    state.put("said", "")
-for section in (publishing, versions, taking_back):
+with st.container():  # each part in a place of its own: while one is drawn, no other shows what it said before
+    if news:
+        st.success(parts.plain(news))
+        state.put("said", "")
+SECTIONS = (publishing, versions, taking_back)
+for section, place in zip(SECTIONS, [st.empty() for _ in SECTIONS], strict=True):
     try:
-        section()
+        with place.container():
+            section()
     except CurationError as error:
         st.error(parts.plain(str(error)))

@@ -217,6 +217,83 @@ def test_the_grid_decides_all_but_the_marked_ones_and_takes_them_back(browser: A
     reader.check()
 
 
+def test_undo_on_the_grid_shows_the_group_again_its_exceptions_marked(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url, path="/grid")
+    reader.wait("desk.querySelectorAll('.tile').length > 2")
+    assert reader.desk("desk.dataset.undo") == "no"
+    shown = reader.desk("[...desk.querySelectorAll('.tile')].map((tile) => tile.dataset.id)")
+    reader.press("Space", "ArrowRight")
+    reader.press("i", "ArrowRight", "Enter")  # all but the first are exceptions
+    reader.saved()
+    assert set(rows(server)["sample_id"]) == {shown[0]}
+    assert reader.desk("desk.dataset.undo") == "yes"
+    assert reader.desk("desk.querySelector('.aside').textContent").startswith(f"{len(shown) - 1} set aside")
+    reader.press("z")
+    reader.wait("desk.querySelectorAll('.tile.excepted').length > 1")
+    assert reader.desk("[...desk.querySelectorAll('.tile')].map((tile) => tile.dataset.id)") == shown
+    assert reader.desk("desk.dataset.excepted") == str(len(shown) - 1)
+    assert "Taken back: you changed the label" in reader.desk("desk.querySelector('.notice').textContent")
+    reader.press("Enter")
+    reader.saved()
+    reader.desk("desk.querySelector('.aside').click()")
+    reader.wait(f"{shown[1:]}.includes(desk.dataset.item)")
+    reader.check()
+
+
+def test_a_link_to_nothing_decides_nothing_before_it_was_acknowledged(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url, path="/duplicates?item=d" + "0" * 16)
+    reader.wait("desk.querySelector('.empty h2')?.textContent.includes('leads to no item')")
+    reader.press("1", "k", "u")
+    assert reader.item == ""
+    reader.press("Enter")
+    reader.ready()
+    assert rows(server).empty
+    assert reader.desk("desk.dataset.pending") == "0"
+    reader.decide("Space")
+    reader.check()
+
+
+def test_keys_that_mean_nothing_say_what_does_and_move_nothing(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url, path=f"/?item={IDS[20]}")
+    reader.wait(f"desk.dataset.item === '{IDS[20]}'")
+    place = "desk.querySelector('.body').getBoundingClientRect().top"
+    before = reader.desk(place)
+    reader.press("9")
+    reader.wait("desk.querySelector('.notice')?.textContent.includes('means nothing here')")
+    assert reader.desk(place) == before
+    assert reader.item == IDS[20]
+    shown = reader.desk("desk.querySelector('.stage img').getBoundingClientRect().height")
+    reader.press("f")
+    assert reader.desk("desk.querySelector('.zoom img').getBoundingClientRect().height") > 1.1 * shown
+    reader.check()
+
+
+def test_differences_that_there_are_not_are_said_and_not_shown_on_the_next_case(browser: Any, server: Server) -> None:
+    reader = Reader(browser, server.url, path="/duplicates")
+    reader.ready()
+    reader.press("e")
+    reader.wait("desk.querySelector('.notice')?.textContent.includes('no difference is visible')")
+    assert reader.desk("desk.querySelector('.members.differ')") is None
+    reader.check()
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_buttons_and_tabs_stay_where_they_are(browser: Any, server: Server, width: int) -> None:
+    reader = Reader(browser, server.url, path=f"/?item={IDS[20]}")
+    reader.page.set_viewport_size({"width": width, "height": 800})
+    reader.wait(f"desk.dataset.item === '{IDS[20]}'")
+    first = "desk.querySelector('.buttons button').getBoundingClientRect()"
+    assert reader.desk(f"{first}.top === desk.querySelector('.undo').getBoundingClientRect().top")
+    seen = "[...desk.querySelectorAll('.given, .why, .bars')].every((n) => n.getBoundingClientRect().bottom < 800)"
+    assert reader.desk(seen)
+    link = reader.page.get_by_role("link", name="Grid")
+    before = link.bounding_box()
+    reader.page.get_by_role("link", name="Overview").click()
+    reader.page.get_by_text("Nothing is decided yet").wait_for()
+    assert link.bounding_box() == before
+    reader.check()
+
+
 def test_typing_finds_classes_in_the_order_of_the_library(browser: Any, tmp_path: Path) -> None:
     labels = [
         "Katze",

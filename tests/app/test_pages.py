@@ -122,7 +122,7 @@ def test_the_overview_counts_what_was_decided(tab: Tab, workspace: Path, monkeyp
         "2",
         "1",
     )  # one of the three is disputed
-    assert metrics["Second opinion wanted"] == "2"
+    assert metrics["Second opinions"] == "2"
     assert metrics["Left to find"].startswith("about ")
     assert "Agreement" in text_of(tab)
 
