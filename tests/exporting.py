@@ -20,7 +20,8 @@ from curation.records import path_to_text
 HOSTILE_LABELS = (
     "cat", "Cat", "CAT", "../../x", "con", "NUL.txt", "trailing.", "trailing ", " leading", "x" * 1000, "caf\u00e9",
     "cafe\u0301", "\u202egnp", "<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "'quoted", "a/b", "a\\b", "..",
-    ".",     "-rf", "~", "\U0001f469\u200d\U0001f680", "tab\there", "new\nline", "#1", "100%", "nan", "None", "01", "1.0",
+    ".", "-rf", "~", "\U0001f469\u200d\U0001f680", "tab\there", "new\nline", "#1", "100%", "nan", "None",
+    "01", "1.0",
     "README.md",
     "curate-export.json", "train", ".hidden", "[x](javascript:alert(1))", "|", "\u00a0", "--- \nconfigs: evil",
 )  # fmt: skip
