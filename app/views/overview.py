@@ -1,10 +1,12 @@
 """How far the review is, what was found, and who found it."""
 
+from contextlib import suppress
+
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-from app import data, parts, state
+from app import data, parts, state, wrong_labels
 from curation.errors import CurationError
 from curation.explain import title_of, visible
 from curation.review import overview
@@ -178,6 +180,8 @@ def main() -> None:
         )
         return
     headline(verdicts)
+    with suppress(CurationError):  # a run without labels has none that are wrong
+        wrong_labels.draw(data.wrong_labels(project, verdicts))
     for one, other in [
         (found_by_looking, verdicts_by_finding),
         (precision_by_finding, running_precision),
