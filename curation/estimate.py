@@ -355,8 +355,8 @@ def _advise(count: int, audited: int, left: Interval, fixes: float, ahead: int) 
     productive = f"Of the next {ahead:,} suspects, about {fixes:,.0f} have a wrong label"
     if not audited:
         return "audit", (
-            "No label that was drawn at random has been reviewed yet, so how many are wrong is only what the run thinks "
-            "of itself, and no interval can be given.",
+            "No label that was drawn at random has been reviewed yet, so how many are wrong is only what the run "
+            "thinks of itself, and no interval can be given.",
             f"{productive}, as the run and the verdicts so far have it.",
         )
     if left.high <= CLEAN * count:
