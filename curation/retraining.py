@@ -22,7 +22,7 @@ from curation.errors import NotFoundError, SettingsError, WeightsError
 from curation.explain import visible
 from curation.files import write_atomic, write_json
 from curation.manifest.version_files import read_header
-from curation.pixels import Pixels, decode, peek_size
+from curation.pixels import Pixels, decode
 from curation.progress import SILENT, Progress
 from curation.proving import records_of, samples_of
 from curation.proving.arms import class_ids
@@ -32,27 +32,20 @@ from curation.records import Records, empty_annotations, empty_samples, make_sam
 from curation.run_key import plain
 from curation.status import source_root
 from curation.training.folds import combine_groups
-from curation.training.plan import Plan, choose_plan
+from curation.training.plan import Plan, TrainingSettings, choose_plan
+from curation.training.planning import plan_for
 
 FORMAT = "curate-model-1"
 SUGGESTED = 3
 
 
 @dataclass(frozen=True)
-class RetrainSettings:
+class RetrainSettings(TrainingSettings):
     """version : what to learn; holdout : what to measure on, see curation.proving.holdout ("none" = learn everything);
     the others as for `score`."""
 
     version: str
     holdout: str = ""
-    seed: int = 0
-    mode: str = "auto"
-    model: str | None = None
-    weights: str | None = None
-    device: str = "auto"
-    flip: bool = True
-    epochs: int | None = None
-    size_px: int | None = None
 
 
 def retrain(
@@ -72,7 +65,7 @@ def retrain(
     samples, classes = samples_of(dataset, settings.version, settings.version)
     cache = workspace / ".curate" / "cache"
     records = records_of(samples, source_root(workspace, dataset))
-    plan = _plan(settings, records)
+    plan = plan_for(settings, records, workspace)
     pixels = decode(records, plan.size_px, cache, progress)
     readable = np.flatnonzero((pixels.samples["status"] == "ok").to_numpy())
     samples = samples.iloc[readable].reset_index(drop=True)
@@ -107,14 +100,6 @@ def retrain(
     }
     _write(output, trained.net.state_dict(), plain(facts))
     return plain(facts)  # type: ignore[no-any-return]
-
-
-def _plan(settings: RetrainSettings, records: Records) -> Plan:
-    return choose_plan(
-        mode=settings.mode, model=settings.model, weights=settings.weights, device=settings.device, flip=settings.flip,
-        epochs=settings.epochs, size_px=settings.size_px, n_samples=len(records.samples),
-        median_side_px=min(peek_size(records)),
-    )  # fmt: skip
 
 
 def _holdout(samples: pd.DataFrame, settings: RetrainSettings, classes: list[str], workspace: Path) -> HoldOut:

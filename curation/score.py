@@ -28,17 +28,17 @@ from curation.files import check_workspace
 from curation.importers import ImportOptions, load
 from curation.manifest import manifest_folder
 from curation.manifest.reimport import Ensured, ensure_version
-from curation.pixels import Pixels, decode, peek_size
+from curation.pixels import Pixels, decode
 from curation.progress import SILENT, Progress
 from curation.records import Records
 from curation.run_key import code_version, make_run_id, package_versions, run_key
 from curation.scoring.health import accuracy, health
 from curation.scoring.neighbours import nearest
 from curation.scoring.statistics import statistics_from_probs
-from curation.training import plan as plans
 from curation.training.appearance import describe
 from curation.training.folds import CrossValidation, assign_folds, combine_groups, ungroup_folds
-from curation.training.plan import Plan, choose_plan
+from curation.training.plan import Plan, TrainingSettings
+from curation.training.planning import plan_for
 from curation.wording import as_sentence, counted
 
 NEIGHBOURS = 10
@@ -48,20 +48,12 @@ MIN_LABELLED = 10
 NAMED_REJECTED = 1000
 
 
-@dataclass(frozen=True)
-class ScoreSettings:
-    """What a user can choose; None and "auto" leave the choice to curation.training.plan, which says what it chose."""
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings(TrainingSettings):
+    """What a user can choose, beside what is said of training; name : of the data set, None = that of the source."""
 
-    mode: str = "auto"
-    model: str | None = None
-    weights: str | None = None
     folds: int = 5
-    seed: int = 0
-    device: str = "auto"
-    flip: bool = True
     name: str | None = None
-    epochs: int | None = None
-    size_px: int | None = None
 
 
 def score(
@@ -94,7 +86,7 @@ def score(
     clock = _Clock()
     with clock.stage("import"):
         records = load(source, format=format, options=import_options, workspace=workspace, progress=progress)
-        plan = _plan(settings, records, workspace)
+        plan = plan_for(settings, records, workspace)
         _check_network(plan, workspace)
     with clock.stage("decode"):
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
@@ -160,21 +152,6 @@ def _describe(pixels: Pixels, records: Records, name: str, workspace: Path) -> t
         cache=workspace / ".curate" / "cache",
     )
     return version, pixels.keep(version.kept, version.samples[["sample_id", "split", "group"]])
-
-
-def _plan(settings: ScoreSettings, records: Records, workspace: Path) -> Plan:
-    return choose_plan(
-        mode=settings.mode,
-        model=settings.model,
-        weights=settings.weights,
-        device=settings.device,
-        flip=settings.flip,
-        epochs=settings.epochs,
-        size_px=settings.size_px,
-        n_samples=len(records.samples),
-        median_side_px=min(peek_size(records)),
-        reachable=plans.remembered(plans.weights_reachable, workspace / ".curate" / "cache" / "weights.json"),
-    )
 
 
 def _check_network(plan: Plan, workspace: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchvision", "cleanlab", "fiftyone", "matplotlib", "scipy", "sklearn", "streamlit", "ray", "h5py"}
 # The training code itself is torch; nothing imports these at module level but each other.
-TORCH_MODULES = {f"curation.training.{name}" for name in ("model", "train", "inference", "probe", "crossval", "holdout")}
+TORCH_MODULES = {
+    f"curation.training.{name}" for name in ("model", "train", "inference", "probe", "crossval", "holdout")
+}
 TORCH_MODULES.add("curation.torch_dataset")
 TRAINING = tuple(f"curation.training.{name}" for name in ("model", "train", "crossval", "folds"))
 

@@ -67,8 +67,8 @@ def command(
 
     dataset = find_dataset(workspace, name)
     settings = ProofSettings(
-        resolve(dataset.folder, before), resolve(dataset.folder, after), holdout, drop_overlap, seeds, seed, mode,
-        model, weights, device, not no_flip, epochs,
+        resolve(dataset.folder, before), resolve(dataset.folder, after), holdout, drop_overlap, seeds,
+        seed=seed, mode=mode, model=model, weights=weights, device=device, flip=not no_flip, epochs=epochs,
     )  # fmt: skip
     with RichProgress() as progress:
         proof = prove(workspace, dataset, settings, progress)

@@ -60,7 +60,10 @@ def command(
 
     dataset = find_dataset(workspace, name)
     chosen = resolve(dataset.folder, version) if version else str(head(dataset.folder))
-    settings = RetrainSettings(chosen, holdout, seed, mode, model, weights, device, not no_flip, epochs)
+    settings = RetrainSettings(
+        chosen, holdout, seed=seed, mode=mode, model=model, weights=weights, device=device, flip=not no_flip,
+        epochs=epochs,
+    )  # fmt: skip
     with RichProgress() as progress:
         facts = retrain(workspace, dataset, settings, output, progress)
     if as_json:

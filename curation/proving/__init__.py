@@ -22,7 +22,7 @@ from curation.duplicates import find_duplicates
 from curation.errors import CurationError, SettingsError
 from curation.files import write_atomic, write_json
 from curation.manifest.version_files import headers, read_header
-from curation.pixels import decode, peek_size
+from curation.pixels import decode
 from curation.progress import SILENT, Progress
 from curation.proving.arms import BEFORE, PLACEBO, Arms, make_arms
 from curation.proving.compare import Comparison, compare
@@ -32,20 +32,20 @@ from curation.run_key import code_version, plain
 from curation.runs import list_runs
 from curation.status import source_root
 from curation.training.folds import combine_groups
-from curation.training.plan import Plan, choose_plan
+from curation.training.plan import Plan, TrainingSettings
+from curation.training.planning import plan_for
 from curation.wording import counted
 
 MIN_HELD_OUT = 20
 
 
 @dataclass(frozen=True)
-class ProofSettings:
-    """What a user can choose.
+class ProofSettings(TrainingSettings):
+    """What a user can choose, beside what is said of training.
 
     before, after : versions; holdout : see curation.proving.holdout.choose_holdout
     drop_overlap : train without the pictures that are copies of the hold-out's, instead of refusing
-    seeds : how many networks per arm
-    the others : as for `score`
+    seeds : how many networks per arm, from `seed` on
     """
 
     before: str
@@ -53,14 +53,6 @@ class ProofSettings:
     holdout: str = ""
     drop_overlap: bool = False
     seeds: int = 5
-    seed: int = 0
-    mode: str = "auto"
-    model: str | None = None
-    weights: str | None = None
-    device: str = "auto"
-    flip: bool = True
-    epochs: int | None = None
-    size_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +128,7 @@ def prove(workspace: Path, dataset: Dataset, settings: ProofSettings, progress: 
     samples, classes = samples_of(dataset, settings.before, settings.after)
     cache = workspace / ".curate" / "cache"
     records = records_of(samples, source_root(workspace, dataset))
-    plan = _plan(settings, records)
+    plan = plan_for(settings, records, workspace)
     decoded = decode(records, plan.size_px, cache, progress)
     cluster = find_duplicates(decoded, cache, progress).cluster
     readable = np.flatnonzero((decoded.samples["status"] == "ok").to_numpy())
@@ -203,20 +195,6 @@ def records_of(samples: pd.DataFrame, root: Path) -> Records:
     """What decoding needs to know of the pictures."""
     known = {name: samples[name] for name in ("sample_id", "path", "split", "group")}
     return Records(empty_samples(len(samples)).assign(status="ok", **known), empty_annotations(), root, "manifest")
-
-
-def _plan(settings: ProofSettings, records: Records) -> Plan:
-    return choose_plan(
-        mode=settings.mode,
-        model=settings.model,
-        weights=settings.weights,
-        device=settings.device,
-        flip=settings.flip,
-        epochs=settings.epochs,
-        size_px=settings.size_px,
-        n_samples=len(records.samples),
-        median_side_px=min(peek_size(records)),
-    )
 
 
 def _flagged(workspace: Path, dataset: Dataset, version: str) -> Collection[str] | None:

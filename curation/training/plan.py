@@ -70,6 +70,23 @@ class Plan:
         return chosen
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What a user can say about training; None and "auto" leave the choice to `choose_plan`, which says what it chose.
+
+    seed : decides every random number; flip : whether mirrored pictures mean the same
+    """
+
+    mode: str = "auto"
+    model: str | None = None
+    weights: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    flip: bool = True
+    epochs: int | None = None
+    size_px: int | None = None
+
+
 def choose_plan(
     mode: str = "auto",
     model: str | None = None,
