@@ -37,6 +37,7 @@ from curation.pixels import content_hashes
 from curation.progress import SILENT, Progress
 from curation.runs import Run, list_runs
 from curation.status import source_root
+from curation.wording import counted
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def _check_linked(content: Content, workspace: Path, progress: Progress) -> None
     ]
     if wrong:
         raise SourceError(
-            f"{len(wrong):,} pictures are gone or have other bytes than in the version, the first is "
+            f"{counted(len(wrong), 'picture is gone or has', 'pictures are gone or have')} other bytes than in the "
+            f"version, the first is "
             f"{shown(wrong[0], limit=300)}. Score the source again, which makes a new version, and export that."
         )
 

@@ -111,7 +111,7 @@ def test_where_no_link_can_be_made_pictures_are_copied(
 def test_a_source_that_has_changed_is_refused(pets: dict[str, Any], images: str, tmp_path: Path) -> None:
     file = pets["source"] / "dog" / "1.png"
     file.write_bytes(file.read_bytes() + b"more")
-    with pytest.raises(SourceError, match=r"dog/1\.png.*other bytes"):
+    with pytest.raises(SourceError, match=r"other bytes.*dog/1\.png|dog/1\.png.*other bytes"):
         write(pets, tmp_path / "out", images=images)
     file.unlink()
     with pytest.raises(SourceError, match=r"dog/1\.png"):
