@@ -15,7 +15,7 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from curation import manifest, review, store
-from curation.errors import CurationError, NotFoundError
+from curation.errors import CurationError, NotFoundError, SettingsError
 from curation.estimate import Estimate
 from curation.manifest import history
 from curation.manifest.version_files import head
@@ -103,6 +103,8 @@ def open_project(workspace: Path, run_id: str | None, target: str) -> Project:
     ------
     CurationError : no run yet, a damaged file, a store that cannot be reached; the text says what to do.
     """
+    if target and "://" not in target:  # taken for a folder, it would quietly be another, empty store
+        raise SettingsError(f"The store {target[:100]!r} is no URL; one looks like postgresql://user@host/database.")
     run = read_run(workspace, run_id)
     folder = manifest.manifest_folder(workspace, str(run.info["dataset"]))
     return _project(str(workspace), run.run_id, str(run.info.get("finished", "")), head(folder) or "", target)

@@ -304,7 +304,7 @@ def test_finished_folds_outlive_a_full_disk_and_a_later_mistake(tmp_path: Path) 
 def hold(workspace: Path, ready: "multiprocessing.synchronize.Event", end: "multiprocessing.synchronize.Event") -> None:
     with runs.open_partial(workspace, "a-1"):
         ready.set()
-        end.wait(30)
+        end.wait(120)
 
 
 def test_two_processes_never_score_the_same_run(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_two_processes_never_score_the_same_run(tmp_path: Path) -> None:
     ready, end = context.Event(), context.Event()
     other = context.Process(target=hold, args=(tmp_path, ready, end))
     other.start()
-    assert ready.wait(30)
+    assert ready.wait(120)
     with pytest.raises(WorkspaceError, match=rf"Another process \({other.pid}\) is scoring"):
         runs.open_partial(tmp_path, "a-1")
     runs.open_partial(tmp_path, "b-2").release()

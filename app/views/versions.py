@@ -14,6 +14,8 @@ SHOWN = 200  # changes with a picture on one page
 THUMB_PX, ROW_PX = 64, 56
 CONFLICT_COLUMNS = {"file": "path", "why": "why", "verdict": "verdict", "by": "reviewer"}
 
+PROPOSED = "proposal shown"  # what the list of changes was made of, as the page was last drawn
+
 project = state.get("project")
 
 
@@ -26,6 +28,8 @@ def publishing() -> None:
         parts.note("This data set has no manifest version yet.", "Score it once with curate score: that makes v0001.")
         return
     plan = proposal.plan
+    shown = state.get(PROPOSED)
+    state.put(PROPOSED, (proposal.parent, plan.decision_ids))
     if plan.changes:
         st.text(f"On top of {proposal.parent}: {count_changes(plan.changes)}.")
         change_rows(plan.changes, "publish")
@@ -33,11 +37,14 @@ def publishing() -> None:
         st.text(f"Nothing new since {proposal.parent}. What is decided on the Review page comes here.")
     held_back(plan.waiting, plan.conflicts)
     if plan.changes:
-        publish_form(proposal)
+        publish_form(proposal, shown)
 
 
-def publish_form(proposal: publish.Proposal) -> None:
-    """Name, message and button; what was shown is what is published."""
+def publish_form(proposal: publish.Proposal, shown: Any) -> None:
+    """Name, message and button; what was shown is what is published.
+
+    shown : parent and decisions of the proposal that was on the page when the button was pressed
+    """
     with st.form("publish", border=False):
         left, middle, right = st.columns([1.3, 4, 1.2], vertical_alignment="bottom")
         author = parts.author_field(left)
@@ -47,6 +54,9 @@ def publish_form(proposal: publish.Proposal) -> None:
         return
     if not author or not message:
         st.warning("Your name and a message are needed: they are what others will read in the log.")
+        return
+    if shown is not None and shown != (proposal.parent, proposal.plan.decision_ids):
+        st.warning("More was decided meanwhile: the list above has it now. Look at it, and publish again.")
         return
     state.tab().reviewer = state.tab().reviewer or author
     version = publish.publish(

@@ -102,6 +102,8 @@ def list_mentioned(root: Path, cells: Iterable[str]) -> Listing:
     listing = Listing()
     folders = set()
     for cell in cells:
+        if "/" not in cell:  # here it may be just a name, backslashes and all
+            folders.add("")
         if not refusal(cell):
             clean = tidy(cell.strip())
             folders.add(clean.rpartition("/")[0])

@@ -117,7 +117,7 @@ def _read_pressed(value: Any) -> Pressed:
 
 def _seconds(value: Any) -> float:
     """0 to a day; what is no number took no time."""
-    return min(max(float(value), 0.0), 86_400.0) if isinstance(value, int | float) and value == value else 0.0
+    return float(min(max(value, 0), 86_400)) if isinstance(value, int | float) and value == value else 0.0
 
 
 def _text(value: Any, longest: int) -> str:

@@ -12,6 +12,7 @@ import pytest
 from curation import manifest, store
 from curation.cli import main
 from curation.commands import review as command
+from curation.decisions import Action, Decision
 from curation.manifest.version_files import read_lines
 from tests.app.tabs import MAIN, Tab, decision, undo
 from tests.app.workspaces import DATASET, make_workspace, sample_ids
@@ -159,6 +160,18 @@ def test_publishing_needs_a_name_and_a_message(tab: Tab, workspace: Path) -> Non
     publish(tab, message="  ")
     assert "are needed" in text_of(tab)
     assert manifest.versions(manifest.manifest_folder(workspace, DATASET)) == ["v0001"]
+
+
+def test_what_was_not_shown_is_not_published(tab: Tab, workspace: Path) -> None:
+    tab.decide("pick", "fox", item=IDS[10])
+    tab.open("versions")
+    said = Decision(IDS[11], IDS[11], "relabel", ("owl",))
+    store.record(store.open_store(workspace), Action("late", DATASET, "bo", (said,)))
+    publish(tab)
+    assert "More was decided meanwhile" in text_of(tab)
+    assert manifest.versions(manifest.manifest_folder(workspace, DATASET)) == ["v0001"]
+    publish(tab)
+    assert "v0001 to v0002: 2 relabelled" in text_of(tab)
 
 
 def test_somebody_who_published_meanwhile_is_said(tab: Tab, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

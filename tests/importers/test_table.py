@@ -474,3 +474,11 @@ def test_a_table_without_rows(root: Path) -> None:
     for name in ("t.parquet", "t.csv"):
         with pytest.raises(SourceError, match="has no rows"):
             load(root / name)
+
+
+def test_a_name_that_begins_with_a_backslash_is_a_name_where_there_is_such_a_file(tmp_path: Path) -> None:
+    make_pictures(tmp_path, "\\.png")
+    (tmp_path / "labels.csv").write_text("image,label\n\\.png,cat\n\\\\host\\share\\a.png,dog\n")
+    records = load(tmp_path / "labels.csv")
+    assert records.samples["path"].tolist() == ["\\.png"]
+    assert "absolute" in records.rejected["reason"].iloc[0]
