@@ -24,6 +24,7 @@ SIZE = {"width": 1280, "height": 800}
 def take(page: Page, name: str) -> None:
     """Save what is on screen as docs/NAME.png."""
     page.wait_for_timeout(1500)
+    page.wait_for_function("!document.querySelector('[data-stale=true]')")  # Streamlit fades what it is redrawing
     page.screenshot(path=DOCS / f"{name}.png")
 
 
