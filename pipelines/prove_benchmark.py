@@ -1,6 +1,6 @@
 """Whether `curate prove` finds a gain where there is one, and claims none where there is none.
 
-    python pipelines/prove_benchmark.py [DATA] [--workspace DIR] [--seeds 5] [--repetitions 20]
+    python pipelines/prove_benchmark.py [DATA] [--only NAME] [--workspace DIR] [--seeds 5] [--repetitions 20]
 
 DATA is the folder of the real data sets, default ../shared/data; a set that is not there is skipped by name.
 
@@ -100,13 +100,14 @@ def false_claims(data: Path, workspace: Path, seeds: int, repetitions: int) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
+    parser.add_argument("--only", choices=["flowers17", "cifar10n"], help="one of the two")
     parser.add_argument("--workspace", type=Path, help="keep runs and proofs there; default: a temporary folder")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--repetitions", type=int, default=20)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         workspace = arguments.workspace or Path(temporary)
-        for name in ("flowers17", "cifar10n"):
+        for name in [arguments.only] if arguments.only else ["flowers17", "cifar10n"]:
             if not (arguments.data / name).is_dir():
                 print(f"{name}: skipped, there is no {arguments.data / name}")
             elif name == "flowers17":
