@@ -18,6 +18,7 @@ import pandas as pd
 
 import curation
 from curation.datasets import Dataset
+from curation.decoding.sources import split_member
 from curation.errors import CurationError, NotFoundError, SettingsError, SourceError
 from curation.export_table import COLUMNS, NAME, write_table
 from curation.exporters import EXPORTERS
@@ -142,14 +143,10 @@ def _sources(content: Content) -> list[Path]:
 
 def _check_linked(content: Content, workspace: Path, progress: Progress) -> None:
     """Links are made without a look at the bytes: see to it that they are those of the version."""
-    paths, expected = content.samples["path"].tolist(), content.samples["content_hash"].tolist()
+    files = content.samples[[split_member(path) is None for path in content.samples["path"].tolist()]]
+    paths, expected = files["path"].tolist(), files["content_hash"].tolist()
     found = content_hashes(content.root, paths, workspace / ".curate" / "cache", progress)
-    formats = content.samples["format"].tolist()
-    wrong = [
-        path
-        for path, now, then, kind in zip(paths, found, expected, formats, strict=True)
-        if now != then and then and kind != "ARRAY"
-    ]
+    wrong = [path for path, now, then in zip(paths, found, expected, strict=True) if now != then and then]
     if wrong:
         raise SourceError(
             f"{counted(len(wrong), 'picture is gone or has', 'pictures are gone or have')} other bytes than in the "

@@ -11,7 +11,6 @@ What one task does is in `curation.decoding.chunks`, who does it in `curation.de
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from curation.cores import usable_cores
 from curation.decoding import pixel_cache, read_header, sources, suffix_fits
 from curation.decoding.chunks import RACY_SECONDS, Chunk, Task, decoder_tag, make_state_key
 from curation.decoding.pixel_cache import INDEX_RECORD, MEASUREMENTS, row_record
+from curation.decoding.stored import load_stored
 from curation.decoding.workers import decode_chunks
 from curation.errors import SourceError, UnreadableError, WorkspaceError
 from curation.progress import SILENT, Progress
@@ -177,7 +177,7 @@ def _known_contents(root: Path, paths: Sequence[str], states: dict[bytes, bytes]
 def content_hashes(root: Path, paths: Sequence[str], cache: Path, progress: Progress = SILENT) -> list[str]:
     """The `content_hash` of each picture as it is now, "" where it cannot be read; nothing is decoded or written.
 
-    Files whose state the cache has noted are not read again. Of members of array files, only those are known.
+    Files whose state the cache has noted are not read again.
     """
     known = _known_contents(root, paths, pixel_cache.read_states(cache / f"{decoder_tag()}.files"))
 
@@ -185,7 +185,7 @@ def content_hashes(root: Path, paths: Sequence[str], cache: Path, progress: Prog
         if content is not None:
             return content.hex()
         try:
-            return "" if sources.split_member(path) else hashlib.sha256(sources.read_bytes(root, path)).hexdigest()[:32]
+            return load_stored(root, path).content.hex()
         except UnreadableError:
             return ""
 

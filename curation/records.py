@@ -26,6 +26,7 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "group": "str",  # patient, burst, sender ...; "" where there is none
     "status": "str",  # "ok" or "unreadable"
     "reason": "str",  # why it is unreadable, "" where it is not
+    "sample_attributes": "str",  # JSON: what the source says of the picture beside its labels, kept verbatim
 }
 
 # One row per label. Boxes are in pixels; NaN where there is no box.
@@ -54,6 +55,9 @@ class Records:
     notes : sentences about the source that the user should see (classes that differ by case, rows left out and why)
     rejected : columns `path`, `reason`: what the source lists or holds that is not a sample (no picture, empty label)
     settings : what the importer was told (column names, forced format), kept with the run
+    classes : the class list that the source itself has, in its order, classes without an annotation included: each an
+        object with `name`, `id` where the source numbers them, and whatever else it says there; () = it has none
+    about : what the source says of itself as a whole (COCO's `info` and `licenses` ...), for a later export
     """
 
     samples: pd.DataFrame
@@ -64,6 +68,20 @@ class Records:
     notes: tuple[str, ...] = ()
     rejected: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"path": [], "reason": []}, dtype="str"))
     settings: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[dict[str, Any], ...] = ()
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def source_facts(records: Records) -> dict[str, Any]:
+    """What a manifest's header keeps of a source, JSON-able; see curation.manifest.history.task_of and class_list."""
+    found: dict[str, Any] = {"format": records.source_format, **records.settings}
+    if records.task != "single-label":
+        found["task"] = records.task
+    if records.classes:
+        found["classes"] = list(records.classes)
+    if records.about:
+        found["about"] = records.about
+    return found
 
 
 def make_sample_id(path: str, taken: int = 0) -> str:

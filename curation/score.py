@@ -30,7 +30,7 @@ from curation.manifest import manifest_folder
 from curation.manifest.reimport import Ensured, ensure_version
 from curation.pixels import Pixels, decode
 from curation.progress import SILENT, Progress
-from curation.records import Records
+from curation.records import Records, source_facts
 from curation.run_key import code_version, make_run_id, package_versions, run_key
 from curation.scoring.health import accuracy, health
 from curation.scoring.neighbours import nearest
@@ -147,7 +147,7 @@ def _describe(pixels: Pixels, records: Records, name: str, workspace: Path) -> t
         manifest_folder(workspace, name),
         author="curate score",
         message=f"First import of {name}",
-        source={"format": records.source_format, **records.settings},
+        source=source_facts(records),
         dataset=name,
         cache=workspace / ".curate" / "cache",
     )

@@ -58,8 +58,8 @@ class Saved:
     """What an exporter wrote.
 
     paths : where each sample is, relative to the export, as `path` of the records table says it; in order of `samples`
-    file_hashes : for each sample the first 32 hex digits of its file's SHA-256, "" where that is its `content_hash` or
-        where no file holds it alone
+    file_hashes : for each sample the first 32 hex digits of the SHA-256 of its image file, also of one in a table or
+        archive; "" where that is its `content_hash`, or where it is pixels in an array
     files : names of the files that hold no or many samples (tables, shards)
     class_folders : name of the folder of each class, where there are such
     notes : sentences for whoever trains on it

@@ -11,7 +11,7 @@ import numpy as np
 
 from curation.exporters.contract import Content, Exporter, Options, Saved
 from curation.exporters.names import file_names, word_names
-from curation.exporters.pictures import encoded, picture_names, place_pictures
+from curation.exporters.pictures import encoded, new_hash, picture_names, place_pictures
 from curation.files import failpoint
 from curation.progress import Progress
 
@@ -48,11 +48,12 @@ def _inside(content: Content, splits: dict[str, str], folder: Path, progress: Pr
     schema = _schema(content, pa.struct([("bytes", pa.binary()), ("path", pa.string())]), "image")
     names = picture_names(content)
     written: list[tuple[str, str, int, list[int]]] = []  # split, temporary name, number, rows
+    hashes = [""] * len(names)
     with progress.stage("Exporting", len(names)) as advance:
         for split, word in splits.items():
             rows = np.flatnonzero(content.samples["split"].to_numpy(object) == split).tolist()
             for number, shard in enumerate(
-                _shards(content, rows, names, schema, table, folder / "data", word, advance)
+                _shards(content, rows, names, schema, table, hashes, folder / "data", word, advance)
             ):
                 written.append((word, shard[0], number, shard[1]))
     paths, files = [""] * len(names), []
@@ -64,7 +65,7 @@ def _inside(content: Content, splits: dict[str, str], folder: Path, progress: Pr
             files.append(name)
             for at, row in enumerate(rows):
                 paths[row] = f"{name}#image/{at:0{DIGITS}d}"
-    return Saved(paths, [""] * len(names), files)
+    return Saved(paths, hashes, files)
 
 
 def _shards(
@@ -73,13 +74,14 @@ def _shards(
     names: list[str],
     schema: Any,
     table: Any,
+    hashes: list[str],
     data: Path,
     word: str,
     advance: Any,
 ) -> Any:
-    """Write the shards of one split; yields (file name, rows) of each."""
+    """Write the shards of one split; yields (file name, rows) of each, and fills `hashes`."""
     start, number = 0, 0
-    pictures = encoded(content, rows)
+    pictures, formats = encoded(content, rows), content.samples["format"].tolist()
     while start < len(rows):
         name = f".{word}-{number}"
         end, size = start, 0
@@ -90,6 +92,8 @@ def _shards(
                     {"bytes": data, "path": names[row]} for row, data in zip(block, pictures, strict=False)
                 ]  # zip takes one from `block` first, so that no picture is read and lost
                 size += sum(len(image["bytes"]) for image in images)
+                for row, image in zip(block, images, strict=True):
+                    hashes[row] = new_hash(formats[row], image["bytes"])
                 writer.write_table(_block(schema, images, table, block), row_group_size=ROWS)
                 end += len(block)
                 failpoint("export.after_picture")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from curation.cores import usable_cores
 from curation.decoding import FORMATS
-from curation.decoding.sources import locate
+from curation.decoding.sources import locate, split_member
 from curation.decoding.stored import load_stored
 from curation.errors import SourceError, UnreadableError
 from curation.exporters.contract import Content
@@ -119,6 +119,11 @@ def encoded(content: Content, order: Sequence[int]) -> Iterator[bytes]:
         yield picture_bytes(content.root, paths[row], hashes[row])
 
 
+def new_hash(format_name: str, data: bytes) -> str:
+    """`file_hash` of a picture that leaves as `data`: "" where these are the bytes that it came with."""
+    return hashlib.sha256(data).hexdigest()[:32] if format_name == "ARRAY" else ""
+
+
 def _ahead(load: Callable[..., np.ndarray], content: Content, order: Sequence[int]) -> Iterator[np.ndarray]:
     paths, hashes = content.samples["path"].tolist(), content.samples["content_hash"].tolist()
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -143,25 +148,29 @@ def place_pictures(
     for parent in sorted({name.rpartition("/")[0] for name in names}):
         (folder / parent).mkdir(parents=True, exist_ok=True)
     place = {"copy": _copy, "link": _link, "symlink": _symlink}[images]
-    file_hashes, copied, written = [], 0, 0
+    file_hashes = []
+    arrays = members = copied = 0
     columns = (content.samples[name].tolist() for name in ("path", "content_hash", "format"))
     prefix = os.fspath(folder) + "/"
     with progress.stage("Exporting", len(names)) as advance:
         for name, path, expected, format_name in zip(names, *columns, strict=True):
             target = prefix + name
-            if format_name == "ARRAY" or not (place is not _copy and place(content.root, path, target)):
+            member = "#" in path and split_member(path) is not None  # there is no file that could be linked
+            if member or place is _copy or not place(content.root, path, target):
                 data = picture_bytes(content.root, path, expected)
                 _write(target, data)
-                stored = format_name == "ARRAY"
-                file_hashes.append(hashlib.sha256(data).hexdigest()[:32] if stored else "")
-                written, copied = written + stored, copied + (not stored)
+                file_hashes.append(new_hash(format_name, data))
+                arrays, members = arrays + (format_name == "ARRAY"), members + member
+                copied += not member
             else:
                 file_hashes.append("")
             failpoint("export.after_picture")
             advance(1)
     notes = []
-    if written:
-        notes.append(f"{written:,} pictures come out of array files, and are PNG files here.")
+    if arrays:
+        notes.append(f"{arrays:,} pictures come out of array files, and are PNG files here.")
+    if members > arrays and images != "copy":
+        notes.append(f"{members - arrays:,} pictures come out of tables or archives, and are copies.")
     if images == "link" and copied:
         notes.append(
             f"{copied:,} pictures could not be linked (another file system, or another owner), and are copies."

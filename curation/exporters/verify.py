@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from curation.decoding.sources import split_member
-from curation.errors import CurationError
+from curation.decoding.sources import is_bundle, split_member
+from curation.decoding.stored import load_stored
+from curation.errors import CurationError, UnreadableError
 from curation.export_table import COLUMNS, ExportTable, read_table
 from curation.exporters.content import make_content
 from curation.exporters.place import strangers
@@ -29,16 +30,22 @@ def verify_export(place: Path, progress: Progress = SILENT) -> list[str]:
     SourceError : it is no export, or its curate-export.json is damaged.
     """
     table = read_table(place)
-    alone = table.rows.drop_duplicates("sample_id")
-    alone = alone[[split_member(path) is None for path in alone["path"].tolist()]]
-    expected = dict(zip(alone["path"].tolist(), _hashes(alone), strict=True))
-    problems = []
+    samples = table.rows.drop_duplicates("sample_id").sort_values("path", kind="stable")
+    expected = dict(zip(samples["path"].tolist(), _hashes(samples), strict=True))
+    problems: list[str] = []
+    wrong: set[str] = set()
     with progress.stage("Verifying files", len(expected) + len(table.facts["files"]), "files") as advance:
         for name, known in table.facts["files"].items():
-            problems += _check(place, str(name), lambda path: file_hash(Path(path)), str(known))
+            found = _check(place, str(name), lambda path: file_hash(Path(path)), str(known))
+            wrong.update([str(name)] if found else [])
+            problems += found
             advance(1)
         for name, known in expected.items():
-            problems += _check(place, name, _picture_hash, known)
+            member = split_member(name)
+            if member is None:
+                problems += _check(place, name, _picture_hash, known)
+            elif member[0] not in wrong:  # one sentence per damaged file, not one per picture in it
+                problems += _check_member(place, name, known)
             advance(1)
     problems += [f"{shown(name, limit=200)} is not part of the export." for name in strangers(place)]
     return problems
@@ -94,6 +101,19 @@ def _hashes(samples: pd.DataFrame) -> list[str]:
 def _picture_hash(path: str) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def _check_member(place: Path, name: str, expected: str) -> list[str]:
+    """A sentence if a picture in a table or archive is missing or another one; of arrays, which hold decoded pixels,
+    if it is missing."""
+    file = (split_member(name) or ("",))[0]
+    try:
+        found = load_stored(place, name)
+    except UnreadableError as error:
+        return [f"{shown(name, limit=200)} cannot be read: {error}."]
+    if is_bundle(file) and found.content.hex() != expected:
+        return [f"{shown(name, limit=200)} is another picture than the one that was exported."]
+    return []
 
 
 def _check(place: Path, name: str, digest: object, expected: str) -> list[str]:

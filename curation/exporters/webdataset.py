@@ -13,7 +13,7 @@ import numpy as np
 
 from curation.exporters.contract import Content, Exporter, Options, Saved
 from curation.exporters.names import word_names
-from curation.exporters.pictures import encoded, picture_names
+from curation.exporters.pictures import encoded, new_hash, picture_names
 from curation.files import failpoint
 from curation.progress import Progress
 
@@ -32,7 +32,8 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
     attributes = content.rows.drop_duplicates("sample_id")["attributes"].tolist()
     columns = {name: samples[name].tolist() for name in ("sample_id", "label", "split", "group", "hard")}
     splits = dict(zip(content.splits, word_names(content.splits, "data"), strict=True))
-    paths, files = [""] * len(ids), []
+    formats = samples["format"].tolist()
+    paths, hashes, files = [""] * len(ids), [""] * len(ids), []
     with progress.stage("Exporting", len(ids)) as advance:
         for split, word in splits.items():
             rows = np.flatnonzero(samples["split"].to_numpy(object) == split).tolist()
@@ -45,6 +46,7 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
                     while start + at < len(rows) and at < SHARD_SAMPLES and size < SHARD_BYTES:
                         row = rows[start + at]
                         data = next(pictures)
+                        hashes[row] = new_hash(formats[row], data)
                         _add(archive, keys[row] + endings[row], data)
                         if content.class_ids[row]:
                             _add(archive, f"{keys[row]}.cls", str(content.class_ids[row][0]).encode())
@@ -59,7 +61,7 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
                 files.append(name)
                 start, shard = start + at, shard + 1
     notes = [".cls is the class; .json has the label, and in `labels` all that are right, of equal weight."]
-    return Saved(paths, [""] * len(ids), files, notes=notes)
+    return Saved(paths, hashes, files, notes=notes)
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

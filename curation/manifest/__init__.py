@@ -46,7 +46,9 @@ COLUMNS |= {name: dtype for name, dtype in SAMPLE_COLUMNS.items() if name not in
 EXCLUDED = "excluded"  # the status of a sample that a reviewer took out; `reason` says why
 # What a decoder measures may differ with its version; everything else decides whether two manifests are the same.
 MEASURED = ("pixel_hash", "width_px", "height_px", "format", "reason")
-HASHED = tuple(name for name in COLUMNS if name not in MEASURED)
+# Versions of before it was invented have no such column, and are what they were.
+LATER = ("sample_attributes",)
+HASHED = tuple(name for name in COLUMNS if name not in (*MEASURED, *LATER))
 
 _BATCH = 50_000  # rows encoded at a time
 _NAME_BYTES = 100
@@ -90,9 +92,11 @@ def read(folder: Path, version: str) -> pd.DataFrame:
     file = folder / f"{version}.parquet"
     try:
         with open_for_arrow(file) as stream, pq.ParquetFile(stream) as source:
-            rows = source.read(columns=list(COLUMNS)).to_pandas()
+            missing = set(LATER) - set(source.schema_arrow.names)
+            rows = source.read(columns=[name for name in COLUMNS if name not in missing]).to_pandas()
     except (OSError, pa.ArrowException, KeyError) as error:
         raise WorkspaceError(f"{file} is damaged ({str(error)[:200]}); restore it from a backup or git.") from error
+    rows = rows.assign(**dict.fromkeys(missing, ""))[list(COLUMNS)] if missing else rows
     if len(rows) != header["rows"] or list(rows.columns) != list(COLUMNS):
         raise WorkspaceError(f"{file} does not belong to its header: {len(rows)} rows, not {header['rows']}.")
     return rows.astype(COLUMNS)
@@ -113,17 +117,19 @@ def build_rows(samples: pd.DataFrame, annotations: pd.DataFrame) -> pd.DataFrame
 def canonical_hash(rows: pd.DataFrame) -> str:
     """`sha256:` and 64 hex digits: the same for the same rows in any order, on any machine; see docs/formats.md.
 
-    The columns HASHED count, those that a decoder measured (MEASURED) do not. Why a reviewer excluded a sample counts.
+    The columns HASHED count, those that a decoder measured (MEASURED) do not, and those of LATER where they say
+    anything. Why a reviewer excluded a sample counts.
     """
     rows = sorted_rows(rows)
+    hashed = [*HASHED, *(name for name in LATER if (rows[name] != "").any())]
     digest = hashlib.sha256(b'{"format":"curate-manifest-1","columns":')
-    digest.update(json.dumps(HASHED, separators=(",", ":")).encode() + b',"rows":[')
+    digest.update(json.dumps(hashed, separators=(",", ":")).encode() + b',"rows":[')
     for start in range(0, len(rows), _BATCH):
         block = rows.iloc[start : start + _BATCH]
         out = block["status"] == EXCLUDED
         if out.any():
             block = block.assign(status=block["status"].mask(out, EXCLUDED + ": " + block["reason"]))
-        columns = [_plain(block[name]) for name in HASHED]
+        columns = [_plain(block[name]) for name in hashed]
         text = json.dumps(list(zip(*columns, strict=True)), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         digest.update((b"," if start else b"") + text[1:-1].encode())
     digest.update(b"]}")

@@ -161,6 +161,9 @@ def describe(sample_id: str, old: Sample | None, new: Sample | None) -> list[dic
         for kind, name in (("rename", "path"), ("split", "split"), ("group", "group"))
         if old.columns[name] != new.columns[name]
     ]
+    was, now = old.columns["sample_attributes"], new.columns["sample_attributes"]
+    if was != now:
+        found.append(line("attributes", _readable(was), _readable(now)))
     edited, status = _unequal(PICTURE, old, new), _unequal(STATUS, old, new)
     if status and EXCLUDED in (old.columns["status"], new.columns["status"]):
         kind = "exclude" if new.columns["status"] == EXCLUDED else "include"
@@ -276,8 +279,9 @@ def apply_line(sample: Sample | None, change: Mapping[str, Any]) -> Sample | Non
     columns, annotations = dict(sample.columns), dict(sample.annotations)
     if not key:
         for name, (before, after) in _columns_of(kind, change["from"], change["to"]).items():
-            _expect(columns[name], before)
-            columns[name] = after
+            column = "sample_attributes" if name == "attributes" else name
+            _expect(columns[column], before)
+            columns[column] = after
     elif kind in ("add", "drop"):
         _expect(annotations.pop(key, None), change["from"] and _from_annotation(change["from"]))
         if kind == "add":

@@ -58,6 +58,30 @@ def compare(folder: Path, old: str, new: str, progress: Progress = SILENT) -> li
     return diff(read(folder, old), read(folder, new), progress)
 
 
+# --- what the source said of itself ---------------------------------------------------------------------------------
+
+
+def source_of(folder: Path, version: str) -> dict[str, Any]:
+    """What the header of the last import that a version is made from says of its source; {} = nothing.
+
+    `format`, the options that it was read with, and, where they are not the default: `task` (one of
+    curation.records.TASKS), `classes` and `about` as in `Records`.
+    """
+    found = read_header(folder, last_import(folder, version)).get("source")
+    return found if isinstance(found, dict) else {}
+
+
+def task_of(folder: Path, version: str) -> str:
+    """The task of a data set, one of curation.records.TASKS."""
+    return str(source_of(folder, version).get("task", "single-label"))
+
+
+def class_list(folder: Path, version: str) -> list[dict[str, Any]]:
+    """The class list of the source, in its order, each with `name`; [] where it has none."""
+    found = source_of(folder, version).get("classes", [])
+    return [entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+
+
 # --- blame -------------------------------------------------------------------------------------------------------
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from curation.decoding import sources
+from curation.decoding.stored import load_stored
 from curation.errors import CurationError, UnreadableError
 from curation.manifest import canonical_hash, count_rows, read
 from curation.manifest.changes import apply, diff
@@ -126,21 +125,18 @@ def _pointers(folder: Path) -> list[str]:
 def verify_pictures(root: Path, rows: pd.DataFrame, progress: Progress = SILENT) -> list[str]:
     """Which pictures of a version are not in the source with the bytes that the version has; a sentence each.
 
-    Members of array files are not looked at.
-
     root : folder that `path` is relative to
     rows : of a version
     """
     samples = rows.drop_duplicates("sample_id")
     samples = samples[(samples["content_hash"] != "") & (samples["status"] != "excluded")]
+    samples = samples.sort_values("path", kind="stable")  # members of one file one after the other
     problems = []
     with progress.stage("Verifying pictures", len(samples)) as advance:
         for path, expected in zip(samples["path"].tolist(), samples["content_hash"].tolist(), strict=True):
             advance(1)
-            if sources.split_member(path) is not None:
-                continue
             try:
-                found = hashlib.sha256(sources.read_bytes(root, path)).digest()[:16].hex()
+                found = load_stored(root, path).content.hex()
             except UnreadableError as error:
                 problems.append(f"{path}: {error}.")
                 continue

@@ -251,6 +251,7 @@ def one_sample(draw: st.DrawFn) -> Sample:
     texts = {name: draw(words) for name in ("path", "split", "group", "content_hash", "pixel_hash", "format")}
     size = {name: draw(st.sampled_from([0, 1, 640])) for name in ("width_px", "height_px")}
     columns = {**texts, **size, **dict(zip(("status", "reason"), draw(status), strict=True))}
+    columns["sample_attributes"] = draw(attributes)
     return Sample(
         {name: columns[name] for name in SAMPLE},
         draw(st.dictionaries(st.sampled_from(["k-0", "k-1", "k-2"]), annotation, max_size=3)),

@@ -1,0 +1,103 @@
+"""How many of all wrong labels are found when the most suspicious labels are reviewed first.
+
+(scores, which labels are wrong) of each repetition --ranking--> curves --expect--> recall and precision to expect
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Shares of all labels that are reviewed: those that are told, and those that are drawn.
+SHARES = (0.01, 0.02, 0.05, 0.10)
+DRAWN = tuple((np.arange(81) / 400).tolist())
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One repetition: score (R,) float64, low = suspicious; wrong (R,) bool, the labels that are known to be wrong."""
+
+    score: np.ndarray
+    wrong: np.ndarray
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What to expect once a share of the labels was reviewed; everything in [0, 1].
+
+    recall : share of all wrong labels that were found; low, high : where it lies with 95 % chance
+    precision : share of the reviewed labels that were wrong
+    """
+
+    share: float
+    recall: float
+    low: float
+    high: float
+    precision: float
+
+
+def ranking(trial: Trial, shares: Sequence[float], weight: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Recall (S,) and precision (S,) after each of `shares` of the labels, the lowest scores first.
+
+    weight : what a wrong label counts for in the queue. With more errors in a copy than the set is believed to hold,
+        they are in each other's way as they would not be in the set: 1/3 where there are three times as many.
+    """
+    order = np.argsort(trial.score, kind="stable")
+    wrong = trial.wrong[order]
+    place = np.concatenate([[0.0], np.cumsum(np.where(wrong, weight, 1.0))])
+    found = np.concatenate([[0.0], np.cumsum(wrong)])
+    reviewed = np.asarray(shares) * place[-1]
+    # Between two labels a line: a share of a small set is seldom a whole number of labels.
+    hits = np.interp(reviewed, place, found)
+    precision = hits * weight / np.maximum(reviewed, 1e-12)
+    return hits / max(found[-1], 1.0), np.minimum(precision, 1.0)
+
+
+def average_precision(trial: Trial, weight: float = 1.0) -> float:
+    """Mean of the precision at every wrong label, in [0, 1]; 0 where there is none. `weight` as for `ranking`."""
+    from sklearn.metrics import average_precision_score
+
+    if not trial.wrong.any():
+        return 0.0
+    weights = np.where(trial.wrong, weight, 1.0)
+    return float(average_precision_score(trial.wrong, -trial.score, sample_weight=weights))
+
+
+def expect(trials: Sequence[Trial], errors: float, weight: float = 1.0) -> list[Expected]:
+    """Mean recall and precision of the repetitions at SHARES, with the interval for one more set like these.
+
+    Parameters
+    ----------
+    errors : how many wrong labels that set holds; few of them are found with more luck than many
+
+    The interval covers the luck of which labels are wrong and of training: beta-binomial, with Jeffreys' prior, for the
+    number found; where the repetitions differ by more than errors that are found independently would, as many fewer
+    errors count. It does not cover that the errors are of another kind than those that were planted.
+    """
+    measured = [ranking(trial, SHARES, weight) for trial in trials]
+    recall = np.stack([found for found, _ in measured])
+    precision = np.stack([correct for _, correct in measured])
+    planted = np.array([max(int(trial.wrong.sum()), 1) for trial in trials])
+    told = []
+    for place, share in enumerate(SHARES):
+        mean = float(np.average(recall[:, place], weights=planted))
+        low, high = _interval(recall[:, place], planted, errors)
+        told.append(Expected(share, mean, low, high, float(precision[:, place].mean())))
+    return told
+
+
+def _interval(recall: np.ndarray, planted: np.ndarray, errors: float) -> tuple[float, float]:
+    """Where the recall of one more set with so many errors lies, from that of the repetitions, (S,) each."""
+    from scipy.stats import betabinom
+
+    total = float(planted.sum())
+    mean = float(np.average(recall, weights=planted))
+    by_chance = max(mean * (1 - mean), 1 / (4 * total)) / planted.mean()
+    excess = max(1.0, float(recall.var(ddof=1)) / by_chance) if len(recall) > 1 else 1.0
+    known, asked = total / excess, max(1, round(errors / excess))
+    law = betabinom(asked, mean * known + 0.5, (1 - mean) * known + 0.5)
+    low, high = (float(law.ppf(level)) / asked for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return min(low, mean), max(high, mean)
