@@ -37,6 +37,7 @@ COMMANDS = {
     "queue": "Say what is to be reviewed next, and why.",
     "audit": "Mix labels drawn at random into the review queue, unmarked.",
     "estimate": "Say how many labels are wrong, how many are left, and whether to stop.",
+    "rehearse": "Plant known errors in a copy of your labels, look for them, and say how many a review would find.",
     "decide": "Record what is right for a picture, or for all pictures of a table.",
     "decisions": "List what was decided and taken back, in the order in which it was recorded.",
     "status": "Say what waits to be published, what is held back, and whether the source has changed.",

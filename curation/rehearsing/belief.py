@@ -13,7 +13,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from curation import manifest
-from curation.datasets import Dataset
+from curation.datasets import Dataset, find_dataset, list_datasets
 from curation.errors import NotFoundError, SettingsError
 from curation.estimate import recalibrated
 from curation.manifest.history import task_of
@@ -89,6 +89,25 @@ def believe(workspace: Path, dataset: Dataset, engine: Engine | None, rate: floa
         cluster=samples["cluster"].to_numpy(dtype=np.int64),
     )
     return Basis(run, samples, classes, belief, rate, rate_from, int(known.sum()), left_out)
+
+
+def dataset_of(workspace: Path, text: str | None = None) -> Dataset:
+    """The data set of that name, or whose newest run read that source; without one as `find_dataset` has it.
+
+    Raises
+    ------
+    NotFoundError : there is none; lists those that there are.
+    """
+    if text is None or any(known.name == text for known in list_datasets(workspace)):
+        return find_dataset(workspace, text)
+    for run in reversed(list_runs(workspace)):
+        source = str(run.info.get("source", ""))
+        if source == text or Path(source).resolve() == Path(text).resolve():
+            return find_dataset(workspace, str(run.info["dataset"]))
+    known = ", ".join(repr(other.name) for other in list_datasets(workspace)) or "none"
+    raise NotFoundError(
+        f"Nothing called {text!r} was scored in {workspace}. Score it first: curate score SOURCE. Scored are: {known}."
+    )
 
 
 def newest_run(workspace: Path, dataset: Dataset) -> Run:

@@ -162,6 +162,38 @@ def review_curve(expected: np.ndarray, marks: Sequence[int], plot_id: str) -> st
     return _svg(plot_id, width, height, "Expected wrong labels found by reviewing in rank order", description, parts)
 
 
+def shares(across: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]], plot_id: str, title: str) -> str:
+    """Shares in [0, 1] against shares: one line per series (the last one dashed, for comparison), named at its end.
+
+    Parameters
+    ----------
+    across : ascending from 0, the last one is the right edge
+    lines : name and as many values as `across` each; at most four beside the last
+    """
+    width, height, left, bottom, right = WIDE_PX, 260.0, 56.0, 216.0, 24.0
+    wide, up = (width - left - right) / max(across[-1], 1e-9), bottom - 16
+    parts = []
+    for tick in range(0, 101, 20):
+        y = bottom - up * tick / 100
+        parts += [
+            _line(left, y, width - right, y, "grid" if tick else "axis"),
+            _text(left - 6, y + 4, f"{tick} %", "end"),
+        ]
+    for tick in range(5):
+        value = across[-1] * tick / 4
+        parts.append(_text(left + wide * value, bottom + 16, f"{value:.3g}" if not tick else f"{value:.1%}", "middle"))
+    for place, (name, values) in enumerate(lines):
+        kind = "by-lot" if place == len(lines) - 1 else f"line{place % 4}"
+        points = " ".join(f"{left + wide * x:.1f},{bottom - up * y:.1f}" for x, y in zip(across, values, strict=True))
+        parts.append(f'<polyline class="{kind}" points="{points}"><title>{plain(name)}</title></polyline>')
+        key = 24.0 + 16 * place
+        parts.append(_line(left + 14, key - 4, left + 34, key - 4, kind))
+        parts.append(_text(left + 40, key, plain(name), "start", kind="value"))
+    parts.append(_text((left + width) / 2, height - 8, "labels reviewed, the most suspicious first", "middle"))
+    description = f"{len(lines)} lines: the share of wrong labels that is found, against the share of labels reviewed."
+    return _svg(plot_id, width, height, title, description, parts)
+
+
 def probability_bar(share: float, kind: str) -> str:
     """A thin bar for one probability in [0, 1]; decoration, the number stands beside it."""
     full = 100 * min(max(share, 0.0), 1.0)

@@ -94,6 +94,11 @@ table.figures td:not(:first-child), table.figures th:not(:first-child) { text-al
 .plot .axis { stroke: var(--soft); }
 .plot .mark { stroke: var(--accent); stroke-dasharray: 3 3; }
 .plot .curve { fill: none; stroke: var(--ink); stroke-width: 2; }
+.plot [class^=line], .plot .by-lot { fill: none; stroke: var(--accent); stroke-width: 2; }
+.plot .line1 { stroke: var(--good); }
+.plot .line2 { stroke: var(--other); }
+.plot .line3 { stroke: var(--fourth); }
+.plot .by-lot { stroke: var(--soft); stroke-dasharray: 4 4; }
 .plot .dot { fill: var(--accent); }
 rect.track { fill: var(--line); }
 rect.suggested { fill: var(--good); }

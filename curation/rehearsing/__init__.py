@@ -1,0 +1,389 @@
+"""A rehearsal of the review: errors like those of the user's data are planted in a copy of its labels, and looked for.
+
+run, versions, verdicts --believe--> belief --draw_truth, plant--> labels with known errors
+--folds, out_of_fold, judge_labels (as `score` does)--> scores by recipe and seed --expect--> recall to expect
+
+Nothing is written but a folder `.curate/rehearsals/<id>`. What is reviewed is the queue of `label_error`, as the run
+ranks it. Copies under two labels are found without a model, so all copies of a picture get the same planted error; that
+the queue learns from verdicts is not rehearsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Engine
+
+from curation.datasets import Dataset
+from curation.errors import SettingsError
+from curation.files import check_workspace, write_atomic, write_json
+from curation.pixels import Pixels, decode
+from curation.progress import SILENT, Advance, Progress
+from curation.proving import records_of
+from curation.rehearsing.belief import Basis, believe
+from curation.rehearsing.planting import draw_confusions, draw_truth, plant
+from curation.rehearsing.recall import DRAWN, Expected, Trial, average_precision, expect, ranking
+from curation.run_key import code_version, plain
+from curation.scoring.label_quality import SCORE_AT_THRESHOLD, judge_labels
+from curation.scoring.neighbours import nearest
+from curation.scoring.statistics import statistics_from_probs
+from curation.status import source_root
+from curation.training.folds import CrossValidation, assign_folds, combine_groups
+from curation.training.plan import Plan, TrainingSettings
+from curation.training.planning import plan_for
+from curation.wording import counted
+
+NEIGHBOURS = 10  # as in curation.score
+# Errors to plant at least, where that is no more than the share: fewer tell little, and `weight` makes up for it.
+LEAST_PLANTED, MOST_EXTRA = 60, 0.03
+# Copies in which so many times more or fewer labels are flagged than in the data are not like the data.
+UNLIKE = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalSettings:
+    """What a user can choose.
+
+    recipes : MODE[:MODEL[:WEIGHTS]] each, see `settings_of`; () = that of the newest run
+    rate : share of wrong labels, None = as estimated
+    seeds : repetitions, each with other errors, folds and networks; from `seed` on
+    epochs, flip : None = as in the run where the recipe is the run's
+    """
+
+    recipes: tuple[str, ...] = ()
+    rate: float | None = None
+    seeds: int = 3
+    seed: int = 0
+    device: str = "auto"
+    epochs: int | None = None
+    flip: bool | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One recipe: what it found in the copies.
+
+    name : for people; points : at recall.SHARES; curve : recall at recall.DRAWN
+    average_precision : mean, least and most over the repetitions
+    flagged : mean number of flagged labels in a copy
+    """
+
+    name: str
+    plan: Plan
+    points: list[Expected]
+    curve: list[float]
+    average_precision: tuple[float, float, float]
+    flagged: float
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What came out, by recipe in the order asked for.
+
+    labels : how many were rehearsed; rate : believed share of wrong ones, and where that is from
+    planted : mean number of planted errors; weight : see recall.ranking
+    flagged : how many of these labels the run flagged
+    notes : sentences that belong to the result
+    """
+
+    folder: Path
+    dataset: str
+    run_id: str
+    settings: RehearsalSettings
+    labels: int
+    rate: float
+    rate_from: str
+    reviewed: int
+    planted: float
+    weight: float
+    flagged: int
+    outcomes: list[Outcome]
+    notes: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON values."""
+        outcomes = [
+            {
+                "name": found.name,
+                "plan": found.plan.as_settings(),
+                "average_precision": dict(zip(("mean", "least", "most"), found.average_precision, strict=True)),
+                "expected": [{**asdict(point), "by_lot": point.share} for point in found.points],
+                "curve": {"share": DRAWN, "recall": found.curve},
+                "flagged": found.flagged,
+            }
+            for found in self.outcomes
+        ]
+        numbers = {name: getattr(self, name) for name in ("labels", "rate", "rate_from", "reviewed", "planted")}
+        return plain(
+            {
+                "dataset": self.dataset,
+                "run_id": self.run_id,
+                "seeds": self.settings.seeds,
+                **numbers,
+                "flagged_by_the_run": self.flagged,
+                "recipes": outcomes,
+                "notes": self.notes,
+                "folder": str(self.folder),
+            }
+        )  # type: ignore[no-any-return]
+
+
+def rehearse(
+    workspace: Path,
+    dataset: Dataset,
+    settings: RehearsalSettings = RehearsalSettings(),
+    engine: Engine | None = None,
+    progress: Progress = SILENT,
+) -> Rehearsal:
+    """Plant known errors in copies of the labels, run the pipeline on them, and say what share of them it finds.
+
+    The recall is that of errors of the kind that the run and its reviewers have seen, at the rate that they believe in.
+    Errors that no model could doubt are in nobody's estimate: what is told is more likely too good than too bad.
+    Asked again with the same settings, what was trained is read; a killed rehearsal goes on where it was.
+
+    Raises
+    ------
+    NotFoundError, SettingsError : see `belief.believe`; or settings that cannot be.
+    WorkspaceError : the source is gone, or the workspace cannot be written.
+    """
+    workspace = Path(workspace)
+    check_workspace(workspace)
+    if settings.seeds < 1:
+        raise SettingsError(f"--seeds {settings.seeds}: at least one repetition is needed; three are usual.")
+    if settings.rate is not None and not 0 < settings.rate <= 0.5:
+        raise SettingsError(f"--rate {settings.rate:g}: the share of wrong labels lies above 0 and is at most 0.5.")
+    basis = believe(workspace, dataset, engine, settings.rate)
+    records = records_of(basis.samples, source_root(workspace, dataset))
+    chosen = settings.recipes or ("",)
+    plans = [plan_for(settings_of(recipe, basis.run.info, settings), records, workspace) for recipe in chosen]
+    errors = basis.rate * len(basis.samples)
+    planted = max(errors, min(LEAST_PLANTED, MOST_EXTRA * len(basis.samples)))
+    copies = [_copy(basis, round(planted), settings.seed + trial) for trial in range(settings.seeds)]
+    folder = workspace / ".curate" / "rehearsals" / _rehearsal_id(dataset, basis)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes, made = [], float(np.mean([int(wrong.sum()) for _, wrong in copies]))
+    weight = min(1.0, errors / max(made, 1.0))
+    for plan in plans:
+        pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
+        _check_readable(pixels)
+        scores = _scores(pixels, basis, copies, plan, settings, folder, progress)
+        trials = [Trial(score, wrong) for score, (_, wrong) in zip(scores, copies, strict=True)]
+        outcomes.append(_outcome(plan, trials, errors, weight))
+    flagged = int(_flagged(basis).sum())
+    facts = (len(basis.samples), basis.rate, basis.rate_from, basis.reviewed, made, weight, flagged)
+    found = Rehearsal(folder, dataset.name, basis.run.run_id, settings, *facts, outcomes)
+    found = Rehearsal(**{**vars(found), "notes": _notes(found, basis)})
+    write_json(folder / "rehearsal.json", found.facts(), "rehearsal")
+    return found
+
+
+def settings_of(recipe: str, run: dict[str, Any], settings: RehearsalSettings) -> TrainingSettings:
+    """What a recipe says of training; "" is that of the run (its run.json), whose network another recipe of the same
+    mode takes as well where it names none.
+
+    Raises
+    ------
+    SettingsError : an empty part, as in `probe:`.
+    """
+    plan = run["plan"]
+    parts = recipe.split(":", 2) if recipe else [str(plan["mode"])]
+    if not all(parts):
+        raise SettingsError(f"--mode {recipe}: a part of it is empty; it is MODE[:MODEL[:WEIGHTS]].")
+    mode, model, weights = (*parts, None, None)[:3]
+    more: dict[str, Any] = {"epochs": settings.epochs}
+    if mode == plan["mode"] and model in (None, plan["model"]) and weights is None:
+        model, weights = (None, None) if mode == "compact" else (plan["model"], plan["weights"])
+        more = {"epochs": settings.epochs or plan["epochs"], "size_px": plan["size_px"]}
+    flip = bool(plan["flip"]) if settings.flip is None else settings.flip
+    return TrainingSettings(
+        mode=mode, model=model, weights=weights, seed=settings.seed, device=settings.device, flip=flip, **more
+    )
+
+
+def _copy(basis: Basis, planted: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (R,) with planted errors, and which of them are wrong (R,) bool; the same for all recipes."""
+    rng = np.random.default_rng(seed)
+    truth = draw_truth(basis.belief, rng)
+    # Copies of one picture are wrong together: of clusters, as many fewer are drawn.
+    share = len(np.unique(basis.belief.cluster)) / len(truth)
+    confusions = draw_confusions(basis.belief, truth, max(1, round(planted * share)), rng)
+    given = plant(basis.belief, truth, confusions, rng)
+    return given, given != truth
+
+
+def _flagged(basis: Basis) -> np.ndarray:
+    """(R,) bool: what the run flagged as a label error."""
+    issues = basis.run.issues()
+    flagged = issues.loc[(issues["issue"] == "label_error") & issues["is_issue"], "sample_id"]
+    return np.asarray(basis.samples["sample_id"].isin(flagged))
+
+
+def _check_readable(pixels: Pixels) -> None:
+    lost = pixels.samples[pixels.samples["status"] != "ok"]
+    if len(lost):
+        raise SettingsError(
+            f"{counted(len(lost), 'picture')} that the run has judged cannot be read any more, the first is "
+            f"{lost['path'].iloc[0]!r}: {lost['reason'].iloc[0]}. Score the data set again."
+        )
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def _scores(
+    pixels: Pixels,
+    basis: Basis,
+    copies: Sequence[tuple[np.ndarray, np.ndarray]],
+    plan: Plan,
+    settings: RehearsalSettings,
+    folder: Path,
+    progress: Progress,
+) -> list[np.ndarray]:
+    """(R,) label quality by repetition; what an earlier try has finished is read."""
+    folds = int(basis.run.info["settings"].get("folds", 5))
+    seeds = [settings.seed + trial for trial in range(len(copies))]
+    files = [folder / _file_name(plan, folds, seed, labels) for seed, (labels, _) in zip(seeds, copies, strict=True)]
+    scores = [_read_scores(file, len(basis.samples)) for file in files]
+    if all(score is not None for score in scores):
+        return [score for score in scores if score is not None]
+    images = pixels.gather(np.arange(len(basis.samples)))
+    checkpoints = folder / f"{plan.mode}.unfinished"
+    checkpoints.mkdir(exist_ok=True)
+    size = plan.epochs * len(images) * (1 if plan.mode == "probe" else folds - 1)
+    with progress.stage(f"Rehearsing {plan.mode}", size * len(copies), "views of pictures") as advance:
+        for trial, (labels, _) in enumerate(copies):
+            if scores[trial] is None:
+                part = _Part(progress, advance, size)
+                found = _judge(images, labels, basis, plan, folds, seeds[trial], checkpoints, part)
+                scores[trial] = found.astype(np.float32)
+                _write_scores(files[trial], scores[trial])
+                part.end()
+            else:
+                advance(size)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return [score for score in scores if score is not None]
+
+
+def _judge(
+    images: np.ndarray,
+    labels: np.ndarray,
+    basis: Basis,
+    plan: Plan,
+    folds: int,
+    seed: int,
+    checkpoints: Path,
+    progress: Progress,
+) -> np.ndarray:
+    """(R,) float64: what `score` would think of labels (R,), low = suspicious."""
+    from curation.training.crossval import out_of_fold
+
+    cluster = basis.belief.cluster
+    groups = combine_groups(cluster, basis.samples["group"].to_numpy(dtype=object))
+    n_folds, n_classes = min(folds, len(np.unique(groups))), len(basis.classes)
+    if n_folds < 2:
+        raise SettingsError("All pictures are copies of each other, or in one group: no model can judge one of them.")
+    fold = assign_folds(labels, groups, n_folds, seed)
+    found = out_of_fold(CrossValidation(images, labels, fold, n_classes, plan, seed, checkpoints, progress))
+    voters = nearest(found.embeddings, NEIGHBOURS, cluster, progress)[0] if plan.mode == "probe" else None
+    statistics = statistics_from_probs(found.pred_probs, labels, found.margin, found.judged)
+    return judge_labels(statistics, labels, n_classes, voters).score
+
+
+class _Part(Progress):
+    """The progress of one repetition as a part of the whole: training moves the one bar of all repetitions."""
+
+    def __init__(self, whole: Progress, advance: Advance, size: int) -> None:
+        self._whole, self._advance, self._left = whole, advance, size
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str = "images") -> Iterator[Advance]:
+        if name.startswith("Training"):
+            yield self._forward
+        else:
+            with self._whole.stage(name, total, unit) as advance:
+                yield advance
+
+    def message(self, text: str) -> None:
+        self._whole.message(text)
+
+    def _forward(self, count: int) -> None:
+        count = min(count, self._left)
+        self._left -= count
+        self._advance(count)
+
+    def end(self) -> None:
+        """What is missing to a whole part."""
+        self._forward(self._left)
+
+
+def _read_scores(file: Path, count: int) -> np.ndarray | None:
+    try:
+        scores: np.ndarray = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return scores if scores.shape == (count,) and scores.dtype == np.float32 else None
+
+
+def _write_scores(file: Path, scores: np.ndarray) -> None:
+    write_atomic(file, lambda stream: np.save(stream, scores, allow_pickle=False), "scores")
+
+
+def _rehearsal_id(dataset: Dataset, basis: Basis) -> str:
+    """Of the pictures and the code: what else decides a result is in the names of the files."""
+    digest = hashlib.blake2b(digest_size=5)
+    digest.update(json.dumps([basis.run.run_id, code_version(), basis.classes]).encode())
+    digest.update("\n".join(basis.samples["sample_id"]).encode())
+    return f"{dataset.folder.name}-{digest.hexdigest()}"
+
+
+def _file_name(plan: Plan, folds: int, seed: int, labels: np.ndarray) -> str:
+    """Equal names, equal scores."""
+    digest = hashlib.blake2b(digest_size=6)
+    digest.update(json.dumps([plan.as_settings(), folds], sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(labels).tobytes())
+    return f"{plan.mode}-{seed}-{digest.hexdigest()}.npy"
+
+
+# --- what came out ---------------------------------------------------------------------------------------------------
+
+
+def _outcome(plan: Plan, trials: Sequence[Trial], errors: float, weight: float) -> Outcome:
+    precision = [average_precision(trial, weight) for trial in trials]
+    curve = np.mean([ranking(trial, DRAWN, weight)[0] for trial in trials], axis=0)
+    flagged = float(np.mean([(trial.score < SCORE_AT_THRESHOLD).sum() for trial in trials]))
+    name = plan.mode if plan.mode == "compact" else f"{plan.mode}, {plan.model}"
+    spread = (float(np.mean(precision)), min(precision), max(precision))
+    return Outcome(name, plan, expect(trials, errors, weight), curve.tolist(), spread, flagged)
+
+
+def _notes(found: Rehearsal, basis: Basis) -> list[str]:
+    notes = [f"{counted(number, 'label')} left out: {why}." for why, number in basis.left_out.items()]
+    if found.weight < 1:
+        notes.append(
+            f"{found.planted:,.0f} errors were planted where about {found.rate * found.labels:,.0f} are believed in, "
+            "because fewer tell little; the figures are for the believed number."
+        )
+    if found.rate_from == "as the run estimates":
+        notes.append(
+            "Nobody has audited these labels, so the number of errors is the model's own guess: `curate audit` and "
+            "`curate estimate` know better, and --rate takes what you know."
+        )
+    like_the_run = next((o for o in found.outcomes if _same_network(o.plan, basis.run.info["plan"])), None)
+    if like_the_run and found.flagged and not 1 / UNLIKE < like_the_run.flagged / found.flagged < UNLIKE:
+        notes.append(
+            f"The run flagged {found.flagged:,} of these labels, and in the copies about {like_the_run.flagged:,.0f} "
+            "were flagged: the real errors are of another number or kind than the planted ones. Trust this less."
+        )
+    return notes
+
+
+def _same_network(plan: Plan, run: dict[str, Any]) -> bool:
+    return all(run.get(name) == getattr(plan, name) for name in ("mode", "model", "weights_hash"))
