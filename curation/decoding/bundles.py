@@ -1,8 +1,9 @@
-"""Image files inside a Parquet table or a tar archive, read one at a time; nothing is ever unpacked to disk.
+"""Image files inside a Parquet table, tar archive or TFRecord, read one at a time; nothing is ever unpacked to disk.
 
 `data/train-00000-of-00001.parquet#image/17` is row 17 of the column `image` (bytes, or a struct with `bytes`, as
 Hugging Face's `datasets` stores pictures); `train-000000.tar#17` is the 17th file of the archive whose name ends like
-that of a picture, counted from 0. Links, devices and sparse files in an archive are not looked at.
+that of a picture, counted from 0; `train.record#17` is the picture of the 17th tf.train.Example, counted from 0. Links,
+devices and sparse files in an archive are not looked at.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from curation.decoding import FORMATS
+from curation.decoding.tfrecord import is_tfrecord, read_record, record_places
 from curation.errors import UnreadableError
 
 MAX_MEMBER_BYTES = 512 * 2**20
@@ -42,12 +44,22 @@ def read_member(path: Path, key: str, index: int) -> bytes:
         opened = (os.fspath(path), state.st_size, state.st_mtime_ns)
         if opened[0].lower().endswith(".tar"):
             return _from_tar(*opened, index)
+        if is_tfrecord(opened[0]):
+            return _from_tfrecord(path, index)
         with _lock:
             return _from_parquet(*opened, key, index)
     except UnreadableError:
         raise
     except Exception as error:  # tar and Parquet readers raise anything when fed damaged bytes
         raise UnreadableError(f"the file that holds it is damaged ({str(error)[:120]})") from error
+
+
+def _from_tfrecord(path: Path, index: int) -> bytes:
+    from curation.decoding.tf_example import picture_of  # here: protobuf, which few sets need
+
+    with _lock:
+        record_places(path)  # found once, not once per thread
+    return picture_of(read_record(path, index))
 
 
 # --- tar ---------------------------------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from curation.decoding import Picture, decode_picture
+from curation.decoding.tfrecord import PATTERN as _TFRECORD
+from curation.decoding.tfrecord import is_tfrecord
 from curation.errors import UnreadableError
 from curation.file_names import text_to_path
 
 MAX_FILE_BYTES = 512 * 2**20
 
-_MEMBER = re.compile(r"(?is)(.*\.(?:npz|h5|hdf5|parquet|tar))#(?:(.+)/)?(\d{1,12})", re.ASCII)
+_MEMBER = re.compile(rf"(?is)(.*(?:\.(?:npz|h5|hdf5|parquet|tar)|{_TFRECORD}))#(?:(.+)/)?(\d{{1,12}})", re.ASCII)
 _BUNDLES = (".parquet", ".tar")
 
 
@@ -31,7 +33,7 @@ def split_member(path: str) -> tuple[str, str, int] | None:
 
 def is_bundle(file: str) -> bool:
     """Whether a container holds image files (`train-000000.tar#17`), not arrays of pixels."""
-    return file.lower().endswith(_BUNDLES)
+    return file.lower().endswith(_BUNDLES) or is_tfrecord(file)
 
 
 def open_picture(root: Path, path: str, short_px: int | None = None) -> Picture:
