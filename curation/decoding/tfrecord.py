@@ -34,7 +34,7 @@ def is_tfrecord(name: str) -> bool:
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated and shifted by a constant, so that a checksum of data that holds checksums is a good one, too."""
+    """CRC-32C, rotated, plus a constant: a checksum that is good for data that holds checksums, too."""
     import google_crc32c
 
     crc = google_crc32c.value(data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from xml.sax.handler import ContentHandler
 
 from curation.errors import LabelParseError
 
@@ -45,32 +44,28 @@ def read_xml(data: bytes, where: str) -> Node:
     ------
     LabelParseError : it is broken, nested without sense, or has a document type or entities; names file and line.
     """
-    from xml.sax import SAXException, SAXParseException
 
     import defusedxml.sax
     from defusedxml import DefusedXmlException
 
-    handler = _Tree(where)
+    tree = _Tree(where)
     try:
-        defusedxml.sax.parseString(data, handler, forbid_dtd=True)
-    except LabelParseError:
-        raise
-    except SAXParseException as error:
-        raise LabelParseError(f"{where}, line {error.getLineNumber()}: broken XML ({error.getMessage()}).") from error
+        defusedxml.sax.parseString(data, tree, tree, forbid_dtd=True)
     except DefusedXmlException as error:
         raise LabelParseError(
-            f"{where}, line {handler.line()}: it has a document type or entities, which are not read; take the "
+            f"{where}, line {tree.line()}: it has a document type or entities, which are not read; take the "
             f"<!DOCTYPE ...> part away."
         ) from error
-    except (SAXException, ValueError, LookupError) as error:  # the last two: encodings that the parser does not know
-        raise LabelParseError(f"{where}, line {handler.line()}: broken XML ({str(error)[:120]}).") from error
-    assert handler.root is not None  # the parser says "no element found"
-    return handler.root
+    except (ValueError, LookupError) as error:  # encodings that the parser does not know
+        raise LabelParseError(f"{where}, line {tree.line()}: broken XML ({str(error)[:120]}).") from error
+    assert tree.root is not None  # the parser says "no element found"
+    return tree.root
 
 
-class _Tree(ContentHandler):
+class _Tree:
+    """Content and error handler of a SAX parser; by its methods only, so that nothing of `xml` itself is imported."""
+
     def __init__(self, where: str) -> None:
-        super().__init__()
         self.root: Node | None = None
         self._where = where
         self._open: list[Node] = []
@@ -99,3 +94,12 @@ class _Tree(ContentHandler):
 
     def endElement(self, name: str) -> None:
         self._open.pop().text = "".join(self._text.pop())
+
+    def fatalError(self, error: Any) -> None:
+        raise LabelParseError(f"{self._where}, line {error.getLineNumber()}: broken XML ({error.getMessage()}).")
+
+    def _ignore(self, *_: Any) -> None:
+        pass
+
+    startDocument = endDocument = startPrefixMapping = endPrefixMapping = _ignore
+    ignorableWhitespace = processingInstruction = skippedEntity = error = warning = _ignore
