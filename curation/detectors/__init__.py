@@ -44,12 +44,15 @@ DETECTORS: dict[str, Detector] = {
 
 
 def find_issues(
-    inputs: Inputs,
+    *levels: Inputs,
     names: Sequence[str] | None = None,
     progress: Progress = SILENT,
     detectors: Mapping[str, Detector] = DETECTORS,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Run the detectors `names` (default: all), and rank everything they found in one queue.
+
+    levels : what they look at: pictures, and where a picture has several labels or boxes, those; a detector runs on
+        each one that has what it needs
 
     Returns
     -------
@@ -69,11 +72,13 @@ def find_issues(
     tables = []
     with progress.stage("Looking for issues", len(chosen), "detectors") as advance:
         for name in chosen:
-            missing = [need for need in detectors[name].needs if not _has(inputs, need)]
-            if missing:
-                skipped[name] = f"needs {' and '.join(missing)}, which this run does not have"
-            else:
-                tables.append(detectors[name].find(inputs))
+            lacks = [[need for need in detectors[name].needs if not _has(inputs, need)] for inputs in levels]
+            tables += [
+                detectors[name].find(inputs) for inputs, missing in zip(levels, lacks, strict=True) if not missing
+            ]
+            if all(lacks):
+                fewest = min(lacks, key=len)
+                skipped[name] = f"needs {' and '.join(fewest)}, which this run does not have"
             advance(1)
     return _ranked(tables, detectors), skipped
 

@@ -25,7 +25,10 @@ from curation.manifest.changes import (
 )
 
 # What counts as one fact: changed on both sides to different values, it is a conflict.
-_SAMPLE_FACTS = {"path": ("path",), "split": ("split",), "group": ("group",), "picture": PICTURE, "status": STATUS}
+_SAMPLE_FACTS = {
+    "path": ("path",), "split": ("split",), "group": ("group",), "picture": PICTURE, "status": STATUS,
+    "sample_attributes": ("sample_attributes",),
+}  # fmt: skip
 _KEY = "attributes."  # in front of a key of the attributes, as the name of a fact
 
 Sides = tuple[Any, Any, Any]  # base, ours, theirs; None where it does not exist
@@ -37,8 +40,9 @@ def three_way(
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Our rows with everything that they changed since `base` and we did not.
 
-    One fact is a path, a split, a group, a picture, a status, a box, a label together with what a review says beside
-    it (`curate:labels`, `curate:hard`), or one other key of the attributes; also whether a sample or annotation exists.
+    One fact is a path, a split, a group, a picture, a status, what the source says of a picture, a box, a label
+    together with what a review says beside it (`curate:labels`, `curate:hard`), or one other key of the attributes;
+    also whether a sample or annotation exists.
 
     Returns
     -------
