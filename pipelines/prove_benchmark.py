@@ -4,7 +4,7 @@
 
 DATA is the folder of the real data sets, default ../shared/data; a set that is not there is skipped by name.
 
-cifar10n: given against true labels of 8,000 pictures, 2,000 others with their true labels as the hold-out, `compact`.
+cifar10n: given against true labels of 6,000 pictures, 4,000 others with their true labels as the hold-out, `compact`.
 The run that tells the suspects is made first, or read from the workspace; its time is not counted.
 
 flowers17: the same labels in both arms, `probe`, again and again with another hold-out. Equal seeds would give equal
@@ -33,7 +33,7 @@ from curation.score import ScoreSettings, score
 from curation.training.holdout import ask, prepare
 from curation.training.plan import choose_plan
 
-HELD_OUT = 2_000
+HELD_OUT = 4_000
 
 
 def cifar10n(data: Path, workspace: Path, seeds: int) -> None:

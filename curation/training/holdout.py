@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from curation.training.crossval import build_network, training_config
 from curation.training.folds import CrossValidation
 from curation.training.model import CompactNet, TorchvisionNet, load_backbone
 from curation.training.plan import Plan
-from curation.training.train import Batches, Margins, channel_statistics, fit, predict
+from curation.training.train import Batches, Margins, TrainConfig, channel_statistics, fit, predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +111,18 @@ def train(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int]
     batches = Batches(trials.pixels, device, trials.progress.message)
     mean, std = (x.to(device) for x in channel_statistics(trials.pixels, rows))
     net = build_network(plan, trials.n_classes, seed, trials.pixels, rows, mean, std).to(device)
-    margins, config = Margins.empty(len(labels)), training_config(plan)
+    margins, config = Margins.empty(len(labels)), final_config(plan)
     fit(net, batches, labels, rows, mean, std, config, seed, margins, advance, trials.progress.message)
     return Trained(net, mean, std)
+
+
+def final_config(plan: Plan) -> TrainConfig:
+    """The recipe of each mode with cross entropy to the end, as training code has it.
+
+    The robust loss of cross-validation is for ranking labels: it hides what wrong labels cost, and classifies worse
+    (docs/decisions.md has both).
+    """
+    return replace(training_config(plan), plain=1.0, robustness=0.0)
 
 
 def _learn_head(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int], None]) -> nn.Linear:
@@ -123,7 +132,7 @@ def _learn_head(trials: Trials, labels: np.ndarray, seed: int, advance: Callable
     assert trials.views is not None
     fold, nothing = np.zeros(len(labels), dtype=np.int64), torch.zeros(1, len(labels), dtype=torch.bool)
     cv = CrossValidation(trials.pixels, labels, fold, trials.n_classes, trials.plan, seed, trials.folder)
-    heads = learn_heads(trials.views, cv, nothing, 1)
+    heads = learn_heads(trials.views, cv, nothing, 1, robustness=0.0)
     advance(pictures_per_trial(trials, int((labels >= 0).sum())))
     layer = nn.Linear(trials.views.shape[2], trials.n_classes, device=heads.weight.device)
     with torch.no_grad():

@@ -131,9 +131,11 @@ class Heads:
     margins: Margins
 
 
-def learn_heads(views: np.ndarray, cv: CrossValidation, held_out: Tensor, n_folds: int) -> Heads:
+def learn_heads(
+    views: np.ndarray, cv: CrossValidation, held_out: Tensor, n_folds: int, robustness: float = ROBUSTNESS
+) -> Heads:
     """Train heads together; held_out : (H, N) bool, what each must not learn from; margins are those of the first
-    `n_folds` heads."""
+    `n_folds` heads; robustness : as in train.TrainConfig."""
     labels, epochs, n_classes, n_heads = cv.labels, cv.plan.epochs, cv.n_classes, len(held_out)
     device = torch.device(cv.plan.device)
     generator = torch.Generator().manual_seed(cv.seed)
@@ -155,7 +157,7 @@ def learn_heads(views: np.ndarray, cv: CrossValidation, held_out: Tensor, n_fold
                 logits = (x @ weight.flatten(1)).view(len(x), n_heads, n_classes).transpose(0, 1) + bias
                 learns = ~held_out[:, batch].to(device)
                 flat, repeated = logits.flatten(0, 1), target.repeat(n_heads)
-                loss = generalised_cross_entropy(flat, repeated, ROBUSTNESS if warm else 0.0)
+                loss = generalised_cross_entropy(flat, repeated, robustness if warm else 0.0)
                 optimizer.zero_grad()
                 # Divided by what a head of the run learns from: heads for comparison must not change the others.
                 per_head = learns[:n_folds].sum(1).clamp_min(1).float().mean()
