@@ -32,6 +32,7 @@ from curation.files import failpoint
 from curation.importers.assemble import shown
 from curation.manifest import read
 from curation.manifest.changes import diff
+from curation.manifest.history import source_of
 from curation.manifest.version_files import ancestors, file_hash, read_header, read_lines, resolve
 from curation.manifest.wholeness import check_whole
 from curation.pixels import content_hashes
@@ -94,7 +95,9 @@ def export(
     root = settings.source or source_root(workspace, dataset)
     if not os.path.isdir(root):
         raise NotFoundError(f"The pictures were in {root}, which is not there; say where they are with --source DIR.")
-    content = make_content(read(dataset.folder, version), Path(os.path.realpath(root)), settings.splits)
+    rows, source = read(dataset.folder, version), source_of(dataset.folder, version)
+    content = make_content(rows, Path(os.path.realpath(root)), settings.splits, source)
+    _check_task(settings.format, content.task)
     run = _latest_run(workspace, dataset)
     cluster = _clusters(run, content)
     if settings.ratios:
@@ -129,6 +132,19 @@ def _options(settings: ExportSettings) -> tuple[Exporter, Options]:
     if settings.size is not None and not 1 <= settings.size <= MOST_PX:
         raise SettingsError(f"--size {settings.size}: it can be 1 to {MOST_PX:,} pixels.")
     return exporter, Options(images, settings.size)
+
+
+def _check_task(name: str, task: str) -> None:
+    """Say so if a format cannot hold what the data set is for.
+
+    Raises
+    ------
+    SettingsError : names the formats that can.
+    """
+    if task not in EXPORTERS[name].tasks:
+        able = ", ".join(other for other, exporter in EXPORTERS.items() if task in exporter.tasks)
+        what = {"detection": "boxes", "multi-label": "several labels per picture"}.get(task, "one label per picture")
+        raise SettingsError(f"--format {name} cannot hold {what}; these can: {able or 'none yet'}.")
 
 
 def _sources(content: Content) -> list[Path]:
@@ -178,7 +194,10 @@ def _facts(
         "manifest_hash": str(read_header(dataset.folder, version)["hash"]),
         "curate": curation.__version__,
         "settings": chosen,
+        "task": content.task,
         "classes": content.classes,
+        "class_details": content.class_details,
+        "about": content.about,
         "class_folders": saved.class_folders,
         "counts": {
             "samples": len(content.samples),

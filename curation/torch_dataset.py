@@ -21,6 +21,7 @@ from curation.errors import SettingsError, SourceError, UnreadableError
 from curation.exporters.content import make_content
 from curation.exporters.contract import Content
 from curation.manifest import read
+from curation.manifest.history import source_of
 from curation.manifest.version_files import resolve
 from curation.status import source_root
 
@@ -152,5 +153,5 @@ def open_dataset(
     name = resolve(known.folder, version or "head")
     root = Path(os.path.realpath(source)) if source is not None else source_root(place, known)
     splits = () if split is None else (split,) if isinstance(split, str) else tuple(split)
-    content = make_content(read(known.folder, name), root, splits)
+    content = make_content(read(known.folder, name), root, splits, source_of(known.folder, name))
     return VersionDataset(content, name, transform, size, place / ".curate" / "cache")

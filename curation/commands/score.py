@@ -9,6 +9,7 @@ import click
 
 from curation.commands.options import COMMON, Command, common, option, print_json
 
+TASKS = ["single-label", "multi-label", "detection"]
 SOURCE, MODEL = "Reading the source", "The model that judges the labels"
 
 
@@ -28,6 +29,18 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     help="Which of several nested folders is the class (first).",
 )
 @option("--encoding", group=SOURCE, metavar="NAME", help="Encoding of a CSV table (UTF-8).")
+@option(
+    "--task",
+    group=SOURCE,
+    type=click.Choice(TASKS),
+    help="What the labels are for; multi-label of a set of boxes: which classes are in the picture (as the source is).",
+)
+@option(
+    "--box-origin",
+    group=SOURCE,
+    type=click.Choice(["auto", "0", "1"]),
+    help="Pascal VOC: corners counted from 0, or from 1 with the last pixel included (auto).",
+)
 @option("--format", "source_format", group=SOURCE, metavar="NAME", help="Force the format instead of recognising it.")
 @option(
     "--mode",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ _SPLIT_NAMES = {2: ("train", "test"), 3: ("train", "val", "test")}
 _MOST_FOLDS = 100
 
 
-def make_content(rows: pd.DataFrame, root: Path, splits: Sequence[str] = ()) -> Content:
+def make_content(
+    rows: pd.DataFrame, root: Path, splits: Sequence[str] = (), source: Mapping[str, Any] | None = None
+) -> Content:
     """The pictures of a version that can be trained on, those of `splits` only where there are any.
 
     Excluded and unreadable samples are left out, and counted. Where a review found several labels right, the first of
@@ -33,6 +35,8 @@ def make_content(rows: pd.DataFrame, root: Path, splits: Sequence[str] = ()) -> 
     ----------
     rows : of a version, as curation.manifest.read gives them
     root : folder that their paths are relative to
+    source : what the header of the version says of its source: task, class list and the like, see
+        curation.manifest.history.source_of
 
     Raises
     ------
@@ -47,7 +51,7 @@ def make_content(rows: pd.DataFrame, root: Path, splits: Sequence[str] = ()) -> 
     }
     rows = rows[ok].reset_index(drop=True)
     said = [_said(label, attributes) for label, attributes in _pairs(rows)]
-    classes = sorted({label for labels, _ in said for label in labels})
+    task, details, about = _of_source(source or {}, {label for labels, _ in said for label in labels})
     if splits:
         known = sorted(set(rows["split"]))
         unknown = [name for name in splits if name not in known]
@@ -61,7 +65,24 @@ def make_content(rows: pd.DataFrame, root: Path, splits: Sequence[str] = ()) -> 
         rows = rows[wanted].reset_index(drop=True)
     if rows.empty:
         raise SettingsError("Nothing is left to export: every picture is excluded or unreadable.")
-    return _with_labels(rows, said, classes, left_out, root)
+    content = _with_labels(rows, said, [entry["name"] for entry in details], left_out, root)
+    return replace(content, task=task, class_details=details, about=about)
+
+
+def _of_source(source: Mapping[str, Any], used: set[str]) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
+    """Task, classes and facts of a source; the classes in its order, then those of `used` that it does not list.
+
+    What a header says was checked when it was written; one of another release may say less.
+    """
+    listed, about = source.get("classes"), source.get("about")
+    details: dict[str, dict[str, Any]] = {}
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            details.setdefault(entry["name"], entry)
+    for name in sorted(used - set(details)):
+        details[name] = {"name": name}
+    task = str(source.get("task", "single-label"))
+    return task, list(details.values()), about if isinstance(about, dict) else {}
 
 
 def _with_labels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,9 +23,14 @@ class Content:
         `height_px`, `content_hash`, `pixel_hash`
     class_ids : all classes that are right for each row of `samples`, the first one is `class_id`; () = no label
     rows : of the manifest, those of these samples; `split` is that of the export
-    classes : sorted by code point; the same list whatever splits are exported
+    classes : the source's own list in its order, unused ones included, then others sorted by code point; the same list
+        whatever splits are exported
     left_out : why -> how many samples of the version are not in it
     root : folder that the paths are relative to
+    task : one of curation.records.TASKS; for `detection` look at `rows`, which has every box
+    class_details : one object per class, aligned with `classes`: `name`, `id` where the source numbers its classes, and
+        whatever else it says of it
+    about : what the source says of itself as a whole
     """
 
     samples: pd.DataFrame
@@ -33,6 +39,9 @@ class Content:
     classes: list[str]
     left_out: dict[str, int]
     root: Path
+    task: str = "single-label"
+    class_details: list[dict[str, Any]] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def splits(self) -> list[str]:
@@ -82,9 +91,11 @@ class Exporter:
     images : which of IMAGES it can do, the default first
     sized : whether pictures are resized to one size
     reading : Python that reads it, for the data card; `DEST` stands for the export
+    tasks : which of curation.records.TASKS it can say; others are refused
     """
 
     save: Callable[[Content, Options, Path, Progress], Saved]
     images: tuple[str, ...]
     sized: bool
     reading: str
+    tasks: tuple[str, ...] = ("single-label",)

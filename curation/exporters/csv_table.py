@@ -65,4 +65,5 @@ EXPORTER = Exporter(
     images=("copy", "link", "symlink"),
     sized=False,
     reading="import pandas as pd\n\ntable = pd.read_csv('DEST/labels.csv', keep_default_na=False, dtype=str)",
+    tasks=("single-label", "multi-label"),
 )

@@ -16,7 +16,7 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
     """Write `[split/]class/file`. Every split has a folder of every class, so that all number the classes alike;
     pictures without a label lie beside them, where ImageFolder does not look."""
     samples = content.samples
-    class_folders = folder_names(content.classes)
+    class_folders = _class_folders(content.classes)
     splits = split_folders(content)
     for split in splits.values():
         for name in class_folders:
@@ -29,6 +29,13 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
     names = file_names(places, picture_names(content), samples["sample_id"].tolist(), [*taken, *splits.values()])
     hashes, notes = place_pictures(content, names, options.images, folder, progress)
     return Saved(names, hashes, class_folders=class_folders, notes=[*notes, *_notes(content, names, class_folders)])
+
+
+def _class_folders(classes: list[str]) -> list[str]:
+    """A folder name for each class; sorted as the classes are, since that is how ImageFolder numbers them."""
+    order = sorted(range(len(classes)), key=classes.__getitem__)
+    names = dict(zip(order, folder_names([classes[k] for k in order]), strict=True))
+    return [names[k] for k in range(len(classes))]
 
 
 def split_folders(content: Content) -> dict[str, str]:

@@ -29,7 +29,8 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
         places = {name: f"data/{name}-*" for name in splits.values()}
     else:
         saved = _beside(content, splits, options.images, folder, progress)
-        places = {name: f"data/{name}/metadata.parquet" for name in splits.values()}
+        # All of the folder: with the table alone, `datasets` would read names of files as text.
+        places = {name: f"data/{name}/**" for name in splits.values()}
     saved.front_matter = ["---", "configs:", "- config_name: default", "  data_files:"]
     for name, pattern in places.items():  # letters, digits and _ only
         saved.front_matter += [f"  - split: {name}", f"    path: {pattern}"]
@@ -175,4 +176,5 @@ EXPORTER = Exporter(
     images=("inside", "copy", "link", "symlink"),
     sized=False,
     reading="from datasets import load_dataset\n\ndata = load_dataset('DEST')",
+    tasks=("single-label", "multi-label"),
 )

@@ -16,6 +16,7 @@ from curation.exporters.content import make_content
 from curation.exporters.place import strangers
 from curation.importers.assemble import shown
 from curation.manifest import read
+from curation.manifest.history import source_of
 from curation.manifest.version_files import file_hash, read_header, versions
 from curation.progress import SILENT, Progress
 
@@ -67,7 +68,8 @@ def compare_with_version(place: Path, folder: Path) -> tuple[list[str], str]:
     if read_header(folder, version)["hash"] != table.facts["manifest_hash"]:
         return [f"The {version} that is here is another one than the one that was exported."], ""
     settings = table.facts["settings"]
-    content = make_content(read(folder, version), Path(), tuple(settings.get("splits") or ()))
+    source = source_of(folder, version)
+    content = make_content(read(folder, version), Path(), tuple(settings.get("splits") or ()), source)
     problems = []
     if content.classes != table.facts["classes"]:
         problems.append("The class list is not that of the version.")

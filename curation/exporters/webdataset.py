@@ -75,4 +75,5 @@ EXPORTER = Exporter(
     images=("inside",),
     sized=False,
     reading="import webdataset\n\ndata = webdataset.WebDataset('DEST/train-000000.tar').decode('pil')",
+    tasks=("single-label", "multi-label"),
 )

@@ -12,8 +12,9 @@ from curation.errors import SettingsError, SourceError
 from curation.export_table import NAME, is_export
 from curation.importers import arrays, exported, filename, folder, table, torchvision_set
 from curation.importers.assemble import shown
+from curation.importers.glance import Glance, glance
 from curation.importers.options import ImportOptions, check_format, make_options
-from curation.importers.places import real_path
+from curation.importers.places import real_file, real_path
 from curation.progress import SILENT, Progress
 from curation.records import Records, check_records
 
@@ -29,6 +30,9 @@ IMPORTERS: dict[str, Importer] = {
     "torchvision": torchvision_set.load,
     "exported": exported.load,
 }
+
+# Who is asked whether a source is theirs, in this order, before it is taken for class folders: why it is, or "".
+RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = ()
 
 # What people try, and why it is not read.
 _REFUSED_SUFFIXES = {
@@ -99,8 +103,18 @@ def recognise(source: str | Path, options: ImportOptions = ImportOptions()) -> t
             return "filename", "labels come from the file names"
         if is_export(path) and not options.changed():
             return "exported", f"{NAME} in it says what it holds"
+        name, why = _ask(path)
+        if name:
+            return name, why
         return "folder", "the source is a folder, so labels come from its class folders"
     return _recognise_file(Path(text))
+
+
+def _ask(path: Path) -> tuple[str, str]:
+    """The first importer that takes a folder or file for its own, and why; "" for none."""
+    seen = glance(path)
+    answers = ((name, recognises(seen)) for name, recognises in RECOGNISERS)
+    return next(((name, why) for name, why in answers if why), ("", ""))
 
 
 def _recognise_file(path: Path) -> tuple[str, str]:
@@ -112,6 +126,9 @@ def _recognise_file(path: Path) -> tuple[str, str]:
         return "table", f"{shown(path.name)} is a table"
     if suffix in arrays.SUFFIXES:
         return "arrays", f"{shown(path.name)} is an array file"
+    name, why = _ask(real_file(path))
+    if name:
+        return name, why
     if suffix in _REFUSED_SUFFIXES:
         raise SourceError(f"{shown(path.name)} cannot be scored: {_REFUSED_SUFFIXES[suffix]}.")
     if suffix in IMAGE_SUFFIXES:

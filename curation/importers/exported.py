@@ -55,7 +55,16 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
         notes.append(f"{len(extra):,} pictures in it are not part of the export, and are left out.")
     known = {name: facts[name] for name in ("dataset", "version", "manifest_hash")}
     return Records(
-        samples, annotations, root, "exported", notes=tuple(notes), rejected=rejected, settings={"exported_from": known}
+        samples,
+        annotations,
+        root,
+        "exported",
+        task=facts.get("task", "single-label"),
+        notes=tuple(notes),
+        rejected=rejected,
+        settings={"exported_from": known},
+        classes=tuple(facts.get("class_details", ())),
+        about=facts.get("about", {}),
     )
 
 

@@ -34,6 +34,7 @@ IMAGE_SUFFIXES = frozenset(
         *("heic", "heif", "jp2", "j2k", "ppm", "pgm", "pbm", "pnm", "pfm", "tga", "ico"),
     )
 )
+NO_PICTURE = "not a picture, by its name and its first bytes"
 _CONVERT = "{} is not read; convert it to JPEG or PNG"
 # Suffixes whose content is known without a look: why the file is not a sample.
 KNOWN_OTHERS = {
@@ -100,7 +101,7 @@ def list_one(root: Path, folder: str, listing: Listing) -> list[str]:
         with os.scandir(here) as entries:
             listing.folders.append(folder)
             for entry in entries:
-                kind = _clutter(entry.name)
+                kind = clutter(entry.name)
                 if kind:
                     listing.ignored[kind] += 1
                 elif entry.is_dir(follow_symlinks=False):
@@ -135,10 +136,10 @@ def _add_file(root: Path, path: str, entry: os.DirEntry[str], listing: Listing) 
     elif _starts_like_image(os.path.join(root, path)):
         listing.images.append(path)
     else:
-        listing.rejected.append((path, "not a picture, by its name and its first bytes"))
+        listing.rejected.append((path, NO_PICTURE))
 
 
-def _clutter(name: str) -> str:
+def clutter(name: str) -> str:
     """The kind of clutter that a name stands for, "" for what belongs to the data set."""
     if name.startswith("."):
         return name if name in (".DS_Store", ".ipynb_checkpoints") else "hidden"

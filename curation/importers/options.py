@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import SettingsError
+from curation.records import TASKS
 
 CLASS_FOLDERS = ("first", "last", "path")
+BOX_ORIGINS = ("auto", "0", "1")
 
 # Which options an importer uses; any other one that is set contradicts the format.
 _USED_BY: dict[str, frozenset[str]] = {
@@ -20,6 +22,10 @@ _USED_BY: dict[str, frozenset[str]] = {
     "arrays": frozenset({"image_column", "label_column"}),
     "torchvision": frozenset(),
     "exported": frozenset(),
+    "coco": frozenset({"task"}),
+    "labelme": frozenset({"task"}),
+    "cvat": frozenset({"task"}),
+    "labelstudio": frozenset({"task"}),
 }
 
 
@@ -34,6 +40,9 @@ class ImportOptions:
     label_pattern : regular expression with one group (or one named `label`) searched in the file name
     class_folder : which folder is the class where they are nested: "first" below the split, "last", or the whole "path"
     encoding : of a CSV table; "" = UTF-8, or UTF-16 where the file starts with its byte-order mark
+    task : what the labels are for, one of curation.records.TASKS; "" = what the source holds
+    box_origin : where the corners of boxes are counted from in Pascal VOC: "0" = edges, from 0; "1" = pixels, from 1,
+        the last one included; "auto" = "1" for files that say they are of the VOC challenge, else "0"
     """
 
     labels: str = ""
@@ -45,6 +54,8 @@ class ImportOptions:
     label_pattern: str = ""
     class_folder: str = "first"
     encoding: str = ""
+    task: str = ""
+    box_origin: str = "auto"
 
     def changed(self) -> dict[str, Any]:
         """The options that are not the default, by name."""
@@ -94,6 +105,10 @@ def check_format(name: str, options: ImportOptions) -> None:
 def _check(options: ImportOptions) -> None:
     if options.class_folder not in CLASS_FOLDERS:
         raise SettingsError(f"class_folder is {options.class_folder!r}; it can be {', '.join(CLASS_FOLDERS)}.")
+    if options.task and options.task not in TASKS:
+        raise SettingsError(f"task is {options.task!r}; it can be {', '.join(TASKS)}.")
+    if options.box_origin not in BOX_ORIGINS:
+        raise SettingsError(f"box_origin is {options.box_origin!r}; it can be {', '.join(BOX_ORIGINS)}.")
     if options.labels and (options.label_from_name or options.label_pattern):
         raise SettingsError("Labels come either from a table (--labels) or from the file name, not from both.")
     columns = [options.image_column, options.label_column, options.split_column, options.group_column]
