@@ -25,6 +25,7 @@ from curation.rehearsing.recall import SHARES, Trial, average_precision, expect,
 from curation.report.rehearsal import render
 from curation.score import ScoreSettings, score
 from curation.store import open_store, record
+from curation.training.folds import CrossValidation
 
 NAME = "shapes"
 CLASSES = ("cross", "lying", "standing")
@@ -87,7 +88,7 @@ def even(count: int, classes: int) -> np.ndarray:
     return np.full((count, classes), 1 / classes)
 
 
-def test_doubts_are_shifted_to_the_rate_and_what_is_settled_stays() -> None:
+def test_doubts_are_sharpened_and_shifted_to_the_rate_and_what_is_settled_stays() -> None:
     prob, settled = np.random.default_rng(0).random(1000), np.arange(1000) < 100
     prob[settled] = np.arange(100) < 50
     shifted = at_rate(prob, 0.2, settled)
@@ -101,7 +102,7 @@ def test_a_label_stays_as_often_as_it_is_believed_and_else_becomes_what_the_mode
     probs = np.tile([0.5, 0.4, 0.1], (3000, 1))
     truth = draw_truth(belief_of(np.zeros(3000, int), np.full(3000, 0.3), probs), np.random.default_rng(0))
     share = np.bincount(truth, minlength=3) / 3000
-    assert share == pytest.approx([0.7, 0.24, 0.06], abs=0.03)
+    assert share == pytest.approx([0.7, 0.3 * 8 / 9, 0.3 / 9], abs=0.03)  # (.4 / .1) ** 1.5 = 8
 
 
 def test_what_reviewers_said_is_the_truth_and_copies_have_one() -> None:
@@ -257,7 +258,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
     seen: list[tuple[str, int]] = []
     real = crossval.out_of_fold
-    monkeypatch.setattr(crossval, "out_of_fold", lambda cv: (seen.append((cv.plan.mode, cv.seed)), real(cv))[1])
+
+    def out_of_fold(cv: CrossValidation) -> Any:
+        seen.append((cv.plan.mode, cv.seed))
+        return real(cv)
+
+    monkeypatch.setattr(crossval, "out_of_fold", out_of_fold)
     return seen
 
 
@@ -294,7 +300,7 @@ def test_few_believed_errors_are_planted_in_greater_number_and_weighed_down(
     found = rehearse(*scored[:2], replace(FAST, rate=0.01, seeds=1))
     assert found.planted > 3
     assert found.weight == pytest.approx(1.51 / found.planted)
-    assert any("because fewer tell little" in note for note in found.notes)
+    assert any("as if there were that many" in note for note in found.notes)
 
 
 def test_a_recipe_takes_from_the_run_what_it_does_not_say() -> None:
@@ -313,6 +319,19 @@ def test_a_recipe_takes_from_the_run_what_it_does_not_say() -> None:
 def test_a_note_says_so_when_the_copies_are_not_like_the_data(scored: tuple[Path, Dataset, Path]) -> None:
     found = rehearse(*scored[:2], replace(FAST, rate=0.4, seeds=1))
     assert any("Trust this less" in note for note in found.notes)
+
+
+def test_what_the_run_estimates_is_corrected_by_what_it_says_of_copies_whose_errors_are_counted(
+    own: tuple[Path, Dataset],
+) -> None:
+    shutil.rmtree(own[0] / ".curate" / "rehearsals", ignore_errors=True)
+    believed = believe(*own, None)
+    found = rehearse(*own, replace(FAST, rate=None, seeds=1))
+    (scores,) = map(np.load, found.folder.glob("*.npy"))
+    assert found.rate == pytest.approx(believed.rate * np.clip(found.planted / (1 - scores).sum(), 0.5, 2))
+    assert found.weight == pytest.approx(found.rate * found.labels / found.planted)
+    assert "less its usual error in copies" in found.rate_from
+    assert any("curate audit" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -347,12 +366,14 @@ def test_too_little_to_rehearse_with_is_a_sentence(
         rehearse(workspace, dataset_of(workspace), FAST)
 
 
-def test_a_data_set_that_was_not_scored_is_not_found(scored: tuple[Path, Dataset, Path], own: Any) -> None:
+def test_a_data_set_that_was_not_scored_is_not_found(
+    scored: tuple[Path, Dataset, Path], own: tuple[Path, Dataset]
+) -> None:
     with pytest.raises(NotFoundError, match=r"Nothing called 'digits' was scored.*curate score SOURCE.*'shapes'"):
         dataset_of(scored[0], "digits")
     shutil.rmtree(own[0] / ".curate" / "runs")
     with pytest.raises(NotFoundError, match=r"No run in .* has scored shapes"):
-        rehearse(*own, FAST)
+        rehearse(own[0], own[1], FAST)
 
 
 def test_a_data_set_is_found_by_its_name_and_by_its_source(scored: tuple[Path, Dataset, Path]) -> None:

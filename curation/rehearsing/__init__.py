@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +22,27 @@ from sqlalchemy import Engine
 
 from curation.datasets import Dataset
 from curation.errors import SettingsError
-from curation.files import check_workspace, write_atomic, write_json
+from curation.files import check_workspace, write_json
 from curation.pixels import Pixels, decode
-from curation.progress import SILENT, Advance, Progress
+from curation.progress import SILENT, Progress
 from curation.proving import records_of
-from curation.rehearsing.belief import Basis, believe
+from curation.rehearsing.belief import THE_RUN, Basis, believe
 from curation.rehearsing.planting import draw_confusions, draw_truth, plant
 from curation.rehearsing.recall import DRAWN, Expected, Trial, average_precision, expect, ranking
+from curation.rehearsing.trials import scores_of
 from curation.run_key import code_version, plain
-from curation.scoring.label_quality import SCORE_AT_THRESHOLD, judge_labels
-from curation.scoring.neighbours import nearest
-from curation.scoring.statistics import statistics_from_probs
+from curation.scoring.label_quality import SCORE_AT_THRESHOLD
 from curation.status import source_root
-from curation.training.folds import CrossValidation, assign_folds, combine_groups
 from curation.training.plan import Plan, TrainingSettings
 from curation.training.planning import plan_for
 from curation.wording import counted
 
-NEIGHBOURS = 10  # as in curation.score
 # Errors to plant at least, where that is no more than the share: fewer tell little, and `weight` makes up for it.
 LEAST_PLANTED, MOST_EXTRA = 60, 0.03
 # Copies in which so many times more or fewer labels are flagged than in the data are not like the data.
 UNLIKE = 1.5
+# An estimate is corrected by no more than this factor.
+MOST_OFF = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,18 +166,21 @@ def rehearse(
     copies = [_copy(basis, round(planted), settings.seed + trial) for trial in range(settings.seeds)]
     folder = workspace / ".curate" / "rehearsals" / _rehearsal_id(dataset, basis)
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes, made = [], float(np.mean([int(wrong.sum()) for _, wrong in copies]))
-    weight = min(1.0, errors / max(made, 1.0))
+    made = float(np.mean([int(wrong.sum()) for _, wrong in copies]))
+    tried: list[tuple[Plan, list[Trial]]] = []
     for plan in plans:
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
         _check_readable(pixels)
-        scores = _scores(pixels, basis, copies, plan, settings, folder, progress)
-        trials = [Trial(score, wrong) for score, (_, wrong) in zip(scores, copies, strict=True)]
-        outcomes.append(_outcome(plan, trials, errors, weight))
+        scores = scores_of(pixels, basis, [labels for labels, _ in copies], plan, settings.seed, folder, progress)
+        tried.append((plan, [Trial(score, wrong) for score, (_, wrong) in zip(scores, copies, strict=True)]))
+    rate, rate_from = _corrected(basis, tried, made)
+    errors = rate * len(basis.samples)
+    weight = errors / max(made, 1.0)
+    outcomes = [_outcome(plan, trials, errors, weight) for plan, trials in tried]
     flagged = int(_flagged(basis).sum())
-    facts = (len(basis.samples), basis.rate, basis.rate_from, basis.reviewed, made, weight, flagged)
+    facts = (len(basis.samples), rate, rate_from, basis.reviewed, made, weight, flagged)
     found = Rehearsal(folder, dataset.name, basis.run.run_id, settings, *facts, outcomes)
-    found = Rehearsal(**{**vars(found), "notes": _notes(found, basis)})
+    found = replace(found, notes=_notes(found, basis))
     write_json(folder / "rehearsal.json", found.facts(), "rehearsal")
     return found
 
@@ -197,7 +197,8 @@ def settings_of(recipe: str, run: dict[str, Any], settings: RehearsalSettings) -
     parts = recipe.split(":", 2) if recipe else [str(plan["mode"])]
     if not all(parts):
         raise SettingsError(f"--mode {recipe}: a part of it is empty; it is MODE[:MODEL[:WEIGHTS]].")
-    mode, model, weights = (*parts, None, None)[:3]
+    mode = parts[0]
+    model, weights = (*parts[1:], None, None)[:2]
     more: dict[str, Any] = {"epochs": settings.epochs}
     if mode == plan["mode"] and model in (None, plan["model"]) and weights is None:
         model, weights = (None, None) if mode == "compact" else (plan["model"], plan["weights"])
@@ -235,107 +236,6 @@ def _check_readable(pixels: Pixels) -> None:
         )
 
 
-# --- training --------------------------------------------------------------------------------------------------------
-
-
-def _scores(
-    pixels: Pixels,
-    basis: Basis,
-    copies: Sequence[tuple[np.ndarray, np.ndarray]],
-    plan: Plan,
-    settings: RehearsalSettings,
-    folder: Path,
-    progress: Progress,
-) -> list[np.ndarray]:
-    """(R,) label quality by repetition; what an earlier try has finished is read."""
-    folds = int(basis.run.info["settings"].get("folds", 5))
-    seeds = [settings.seed + trial for trial in range(len(copies))]
-    files = [folder / _file_name(plan, folds, seed, labels) for seed, (labels, _) in zip(seeds, copies, strict=True)]
-    scores = [_read_scores(file, len(basis.samples)) for file in files]
-    if all(score is not None for score in scores):
-        return [score for score in scores if score is not None]
-    images = pixels.gather(np.arange(len(basis.samples)))
-    checkpoints = folder / f"{plan.mode}.unfinished"
-    checkpoints.mkdir(exist_ok=True)
-    size = plan.epochs * len(images) * (1 if plan.mode == "probe" else folds - 1)
-    with progress.stage(f"Rehearsing {plan.mode}", size * len(copies), "views of pictures") as advance:
-        for trial, (labels, _) in enumerate(copies):
-            if scores[trial] is None:
-                part = _Part(progress, advance, size)
-                found = _judge(images, labels, basis, plan, folds, seeds[trial], checkpoints, part)
-                scores[trial] = found.astype(np.float32)
-                _write_scores(files[trial], scores[trial])
-                part.end()
-            else:
-                advance(size)
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return [score for score in scores if score is not None]
-
-
-def _judge(
-    images: np.ndarray,
-    labels: np.ndarray,
-    basis: Basis,
-    plan: Plan,
-    folds: int,
-    seed: int,
-    checkpoints: Path,
-    progress: Progress,
-) -> np.ndarray:
-    """(R,) float64: what `score` would think of labels (R,), low = suspicious."""
-    from curation.training.crossval import out_of_fold
-
-    cluster = basis.belief.cluster
-    groups = combine_groups(cluster, basis.samples["group"].to_numpy(dtype=object))
-    n_folds, n_classes = min(folds, len(np.unique(groups))), len(basis.classes)
-    if n_folds < 2:
-        raise SettingsError("All pictures are copies of each other, or in one group: no model can judge one of them.")
-    fold = assign_folds(labels, groups, n_folds, seed)
-    found = out_of_fold(CrossValidation(images, labels, fold, n_classes, plan, seed, checkpoints, progress))
-    voters = nearest(found.embeddings, NEIGHBOURS, cluster, progress)[0] if plan.mode == "probe" else None
-    statistics = statistics_from_probs(found.pred_probs, labels, found.margin, found.judged)
-    return judge_labels(statistics, labels, n_classes, voters).score
-
-
-class _Part(Progress):
-    """The progress of one repetition as a part of the whole: training moves the one bar of all repetitions."""
-
-    def __init__(self, whole: Progress, advance: Advance, size: int) -> None:
-        self._whole, self._advance, self._left = whole, advance, size
-
-    @contextmanager
-    def stage(self, name: str, total: int, unit: str = "images") -> Iterator[Advance]:
-        if name.startswith("Training"):
-            yield self._forward
-        else:
-            with self._whole.stage(name, total, unit) as advance:
-                yield advance
-
-    def message(self, text: str) -> None:
-        self._whole.message(text)
-
-    def _forward(self, count: int) -> None:
-        count = min(count, self._left)
-        self._left -= count
-        self._advance(count)
-
-    def end(self) -> None:
-        """What is missing to a whole part."""
-        self._forward(self._left)
-
-
-def _read_scores(file: Path, count: int) -> np.ndarray | None:
-    try:
-        scores: np.ndarray = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return scores if scores.shape == (count,) and scores.dtype == np.float32 else None
-
-
-def _write_scores(file: Path, scores: np.ndarray) -> None:
-    write_atomic(file, lambda stream: np.save(stream, scores, allow_pickle=False), "scores")
-
-
 def _rehearsal_id(dataset: Dataset, basis: Basis) -> str:
     """Of the pictures and the code: what else decides a result is in the names of the files."""
     digest = hashlib.blake2b(digest_size=5)
@@ -344,15 +244,18 @@ def _rehearsal_id(dataset: Dataset, basis: Basis) -> str:
     return f"{dataset.folder.name}-{digest.hexdigest()}"
 
 
-def _file_name(plan: Plan, folds: int, seed: int, labels: np.ndarray) -> str:
-    """Equal names, equal scores."""
-    digest = hashlib.blake2b(digest_size=6)
-    digest.update(json.dumps([plan.as_settings(), folds], sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(labels).tobytes())
-    return f"{plan.mode}-{seed}-{digest.hexdigest()}.npy"
-
-
 # --- what came out ---------------------------------------------------------------------------------------------------
+
+
+def _corrected(basis: Basis, tried: Sequence[tuple[Plan, list[Trial]]], made: float) -> tuple[float, str]:
+    """The believed rate and who says so; where that is the run, corrected by how far the same network is off in the
+    copies, whose errors are counted (a bootstrap estimate of its bias: Efron & Tibshirani 1993, chapter 10)."""
+    own = next((trials for plan, trials in tried if _same_network(plan, basis.run.info["plan"])), None)
+    if basis.rate_from != THE_RUN or own is None:
+        return basis.rate, basis.rate_from
+    says = float(np.mean([(1 - trial.score).sum() for trial in own]))
+    factor = float(np.clip(made / max(says, 1.0), 1 / MOST_OFF, MOST_OFF))
+    return basis.rate * factor, f"{THE_RUN}, less its usual error in copies"
 
 
 def _outcome(plan: Plan, trials: Sequence[Trial], errors: float, weight: float) -> Outcome:
@@ -366,12 +269,12 @@ def _outcome(plan: Plan, trials: Sequence[Trial], errors: float, weight: float) 
 
 def _notes(found: Rehearsal, basis: Basis) -> list[str]:
     notes = [f"{counted(number, 'label')} left out: {why}." for why, number in basis.left_out.items()]
-    if found.weight < 1:
+    if found.weight < 1 / UNLIKE:
         notes.append(
-            f"{found.planted:,.0f} errors were planted where about {found.rate * found.labels:,.0f} are believed in, "
-            "because fewer tell little; the figures are for the believed number."
+            f"{found.planted:,.0f} errors were planted where about {found.rate * found.labels:,.0f} are believed in: "
+            "the places in the queue are counted as if there were that many."
         )
-    if found.rate_from == "as the run estimates":
+    if found.rate_from.startswith(THE_RUN):
         notes.append(
             "Nobody has audited these labels, so the number of errors is the model's own guess: `curate audit` and "
             "`curate estimate` know better, and --rate takes what you know."

@@ -27,6 +27,7 @@ from curation.store import effective
 MIN_LABELS = 40
 # No set is taken to be without any error, or to be half wrong, whatever the run thinks.
 RATES = (0.001, 0.5)
+THE_RUN = "as the run estimates"
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _rate(asked: float | None, run: Run, engine: Engine | None, labels: int) -> 
     """Share of the labels that are wrong, and who says so."""
     if asked is not None:
         return asked, "as you said"
-    wrong, who = float((run.info.get("health") or {}).get("estimated_wrong") or 0.0), "as the run estimates"
+    wrong, who = float((run.info.get("health") or {}).get("estimated_wrong") or 0.0), THE_RUN
     if engine is not None:
         found = estimate_of(engine, run)
         if found.audited or found.reviewed:
