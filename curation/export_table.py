@@ -18,7 +18,8 @@ NAME = "curate-export.json"
 FORMAT = "curate-export-1"
 MAX_BYTES = 4 * 2**30
 # One row per annotation, as in the manifest, and one for a sample without any. `path` is where the picture is in the
-# export, `source_path` where it was; `file_hash` that of its image file, "" where it is `content_hash`, or pixels in an array.
+# export, `source_path` where it was; `file_hash` that of its image file, "" where it is `content_hash`, or pixels
+# in an array.
 COLUMNS: dict[str, str] = {
     **dict.fromkeys(("sample_id", "annotation_id", "path", "source_path", "split", "group", "label"), "str"),
     **dict.fromkeys("xywh", "float64"),

@@ -74,6 +74,7 @@ EXPORTER = Exporter(
     save=save,
     images=("inside",),
     sized=False,
-    reading="import webdataset\n\ndata = webdataset.WebDataset('DEST/train-000000.tar').decode('pil')",
+    reading="import webdataset\n\ndata = webdataset.WebDataset('DEST/train-000000.tar', shardshuffle=False)"
+    ".decode('pil')",
     tasks=("single-label", "multi-label"),
 )
