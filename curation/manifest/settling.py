@@ -31,6 +31,7 @@ class Given(NamedTuple):
     comment: str
     run_id: str
     undo: Undo | None
+    version: str = ""  # of the manifest, that was looked at
 
 
 class Undo(NamedTuple):
@@ -120,7 +121,7 @@ def _given(row: Mapping[str, Any], undo: Undo | None) -> Given:
     names = ("item_id", "sample_id", "verdict", "reason", "annotation_id", "given_label", "suggestion")
     decision = Decision(**{name: row[name] for name in names}, labels=tuple(json.loads(row["labels"])))
     told = (row["reviewer"], row["decided_at"], row["comment"], row["run_id"])
-    return Given(int(row["decision_id"]), decision, *told, undo)
+    return Given(int(row["decision_id"]), decision, *told, undo, row["manifest_version"])
 
 
 def _agreeing(given: Iterable[Given]) -> tuple[Given, ...]:
@@ -168,7 +169,10 @@ def settle(history: History, sample: Sample | None, state: str) -> Outcome:
     if holds.decision_id not in history.published:
         return _applied(sample, now, before)
     if before and before[-1].decision_id != holds.decision_id and before[-1].undo is not None:
-        return Outcome(_taken_back(sample, before[-1].decision, holds.decision), before, undone=True)
+        back = _taken_back(sample, before[-1].decision, holds.decision)
+        if holds.version == before[-1].version:  # else somebody may have reverted it in between
+            back = _again(back, holds.decision)
+        return Outcome(back, before, undone=True)
     return Outcome(sample)
 
 
@@ -264,6 +268,15 @@ def _included(sample: Sample) -> Sample:
     """In the data set again. Why an unreadable picture was unreadable is said by the next import."""
     status = "ok" if sample.columns["pixel_hash"] or sample.columns["width_px"] else "unreadable"
     return Sample({**sample.columns, "status": status, "reason": ""}, sample.annotations)
+
+
+def _again(sample: Sample, decision: Decision) -> Sample:
+    """With what an earlier decision had made of it, where its label is still what that one had seen."""
+    if decision.verdict == "exclude":
+        return _excluded(sample, decision.reason)
+    key, problem = _annotation_of(decision, sample)
+    same = key in sample.annotations and sample.annotations[key]["label"] == decision.given_label
+    return sample if problem or not same else _labelled(sample, key, decision)
 
 
 def _taken_back(sample: Sample, undone: Decision, stays: Decision | None) -> Sample:

@@ -276,6 +276,21 @@ def test_publishing_twice_changes_nothing() -> None:
     assert (again.changes, again.decision_ids, again.pending) == ([], (), {})
 
 
+@pytest.mark.parametrize("verdict", ["relabel", "hard", "ambiguous", "exclude"])
+def test_what_was_replaced_holds_again_when_the_other_is_undone(verdict: str) -> None:
+    story = Story()
+    labels = {"relabel": ["dog"], "ambiguous": ["dog", "cat"]}.get(verdict, [])
+    story.reviews.say("a", verdict, *labels, reason="broken" if verdict == "exclude" else "")
+    story.publish()
+    first = story.head
+    later = story.reviews.say("a", "keep")
+    story.publish()
+    assert not same(story.head, first)
+    story.reviews.undo(later)
+    story.publish()
+    assert same(story.head, first)
+
+
 @pytest.mark.parametrize("verdict", ["relabel", "hard", "ambiguous", "exclude", "keep"])
 def test_undone_after_it_was_published_is_taken_back(verdict: str) -> None:
     story = Story()
