@@ -137,7 +137,7 @@ def read_ratios(text: str) -> dict[str, float]:
     parts = text.split("/")
     named = [part.rpartition("=") for part in parts]
     names = [name for name, _, _ in named]
-    if not any(names):
+    if "=" not in text:
         names = list(_SPLIT_NAMES.get(len(parts), ()))
     try:
         shares = [float(share) if re.fullmatch(r"[0-9.]+", share) else -1.0 for _, _, share in named]
