@@ -14,6 +14,8 @@ import numpy as np
 SHARES = (0.01, 0.02, 0.05, 0.10)
 DRAWN = tuple((np.arange(81) / 400).tolist())
 LEVEL = 0.95
+# What is told is never surer than that errors had a fiftieth of their luck.
+LEAST_LUCK = 0.02
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Expected:
     precision: float
 
 
-def ranking(trial: Trial, shares: Sequence[float], weight: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def ranking(trial: Trial, shares: Sequence[float] | np.ndarray, weight: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Recall (S,) and precision (S,) after each of `shares` of the labels, the lowest scores first.
 
     weight : what a wrong label counts for in the queue. With more errors in a copy than the set is believed to hold,
@@ -74,30 +76,53 @@ def expect(trials: Sequence[Trial], errors: float, weight: float = 1.0) -> list[
     errors : how many wrong labels that set holds; few of them are found with more luck than many
 
     The interval covers the luck of which labels are wrong and of training: beta-binomial, with Jeffreys' prior, for the
-    number found; where the repetitions differ by more than errors that are found independently would, as many fewer
-    errors count. It does not cover that the errors are of another kind than those that were planted.
+    number found, of as many errors as have that luck where the number reviewed is fixed (see `_luck`); where the
+    repetitions differ by more than that, as many fewer count. It does not cover that the errors are of another kind
+    than those that were planted.
     """
     measured = [ranking(trial, SHARES, weight) for trial in trials]
     recall = np.stack([found for found, _ in measured])
     precision = np.stack([correct for _, correct in measured])
+    luck = np.mean([_luck(trial, weight) for trial in trials], axis=0)
     planted = np.array([max(int(trial.wrong.sum()), 1) for trial in trials])
     told = []
     for place, share in enumerate(SHARES):
         mean = float(np.average(recall[:, place], weights=planted))
-        low, high = _interval(recall[:, place], planted, errors)
+        low, high = _interval(recall[:, place], planted, errors, float(luck[place]))
         told.append(Expected(share, mean, low, high, float(precision[:, place].mean())))
     return told
 
 
-def _interval(recall: np.ndarray, planted: np.ndarray, errors: float) -> tuple[float, float]:
+def _luck(trial: Trial, weight: float) -> np.ndarray:
+    """(S,) variance of the number found at SHARES, as a part of what errors found independently would have.
+
+    With the number reviewed fixed, every error too many pushes out what stands last in line, which is an error with the
+    probability m, the precision around that place: a review that meets nothing but errors finds as many as it looks at.
+    Errors (A) and right labels (C) above a fixed score vary as binomials, and what is found as (1 - m) A - m C.
+    """
+    shares = np.asarray(SHARES)
+    around = np.concatenate([shares * 0.8, shares * 1.2])
+    recall, precision = ranking(trial, shares, weight)
+    below, above = np.split(ranking(trial, around, weight)[0], 2)
+    wrong = max(weight * trial.wrong.sum(), 1e-9)
+    right = float((~trial.wrong).sum())
+    last = np.clip((above - below) * wrong / (0.4 * shares * (wrong + right)), 0, 1)
+    passed = np.clip(shares * (wrong + right) * (1 - precision) / max(right, 1), 0, 1)
+    of_errors = wrong * recall * (1 - recall)
+    found = (1 - last) ** 2 * of_errors + last**2 * right * passed * (1 - passed)
+    return np.asarray(np.clip(found / np.maximum(of_errors, 1e-9), LEAST_LUCK, 1.0))
+
+
+def _interval(recall: np.ndarray, planted: np.ndarray, errors: float, luck: float) -> tuple[float, float]:
     """Where the recall of one more set with so many errors lies, from that of the repetitions, (S,) each."""
     from scipy.stats import betabinom
 
     total = float(planted.sum())
     mean = float(np.average(recall, weights=planted))
-    by_chance = max(mean * (1 - mean), 1 / (4 * total)) / planted.mean()
+    by_chance = luck * max(mean * (1 - mean), 1 / (4 * total)) / planted.mean()
     excess = max(1.0, float(recall.var(ddof=1)) / by_chance) if len(recall) > 1 else 1.0
-    known, asked = total / excess, max(1, round(errors / excess))
+    scale = luck * excess
+    known, asked = total / scale, max(1, round(errors / scale))
     law = betabinom(asked, mean * known + 0.5, (1 - mean) * known + 0.5)
     low, high = (float(law.ppf(level)) / asked for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return min(low, mean), max(high, mean)
