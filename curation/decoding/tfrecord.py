@@ -95,8 +95,9 @@ def read_record(path: Path, index: int) -> bytes:
     places = record_places(path)
     if index >= len(places):
         raise UnreadableError(f"the file has {len(places):,} records, none with the number {index:,}")
+    start, length = places[index].tolist()
     with open(path, "rb") as stream:
-        return _content(stream, *map(int, places[index]), index + 1)
+        return _content(stream, start, length, index + 1)
 
 
 def read_records(path: Path) -> Iterator[bytes]:
