@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 from curation.decoding import FORMATS, sniff_format
+from curation.decoding.bundles import read_member
 from curation.decoding.jpeg_header import exif_orientation, read_plain_jpeg
-from curation.decoding.sources import locate
+from curation.decoding.sources import is_bundle, locate, split_member
 from curation.errors import UnreadableError
 
 _HEAD = 2**16  # bytes that hold the header of nearly every picture
@@ -23,7 +26,7 @@ def picture_size(root: Path, path: str) -> tuple[int, int]:
     UnreadableError : not there, outside of the root, or no picture in a known format.
     """
     try:
-        with open(locate(root, path), "rb") as stream:
+        with _opened(root, path) as stream:
             head = stream.read(_HEAD)
             format_name = sniff_format(head)
             if not format_name:
@@ -42,6 +45,15 @@ def picture_size(root: Path, path: str) -> tuple[int, int]:
         raise
     except Exception as error:  # a decoder that is fed hostile bytes may raise anything
         raise UnreadableError("its header cannot be read") from error
+
+
+def _opened(root: Path, path: str) -> BinaryIO:
+    """An image file, or one inside of a table, archive or TFRecord."""
+    member = split_member(path) if "#" in path else None
+    if member is None or not is_bundle(member[0]):
+        return open(locate(root, path), "rb")
+    file, key, index = member
+    return io.BytesIO(read_member(locate(root, file), key, index))
 
 
 def _turned(size: tuple[int, int], orientation: object) -> tuple[int, int]:

@@ -1,9 +1,10 @@
-"""Files that belong together by their names: `Annotations/a/1.xml` and `JPEGImages/a/1.jpg`, `labels/1.txt` beside it."""
+"""Files that belong together by their names: `Annotations/a/1.xml` and `JPEGImages/a/1.jpg`, `labels/1.txt`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 from curation.importers.assemble import SPLITS
 from curation.importers.listing import KNOWN_OTHERS, NO_PICTURE, Listing
@@ -68,7 +69,18 @@ def stem_of(path: str) -> str:
 def files_ending(listing: Listing, *endings: str) -> list[str]:
     """The files that a walk found beside the pictures and that end so, in any case; sorted. Nothing that is a link out
     of the folder, or no file."""
-    return sorted(path for path, why in listing.rejected if path.lower().endswith(endings) and why in _FILES)
+    return files_like(listing, lambda path: path.lower().endswith(endings))
+
+
+def files_like(listing: Listing, wanted: Callable[[str], bool]) -> list[str]:
+    """As `files_ending`, by a test of the path."""
+    return sorted(path for path, why in listing.rejected if why in _FILES and wanted(path))
+
+
+def split_of_name(path: str) -> str:
+    """The split that a file is called by: `coco_train.record` is train; else `split_of_folders`."""
+    words = re.split(r"[^a-z]+", path.rpartition("/")[2].lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "") or split_of_folders(path)
 
 
 def split_of_folders(path: str) -> str:
