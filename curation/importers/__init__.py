@@ -10,7 +10,7 @@ from typing import Any
 
 from curation.errors import SettingsError, SourceError
 from curation.export_table import NAME, is_export
-from curation.importers import arrays, exported, filename, folder, table, torchvision_set
+from curation.importers import arrays, coco, exported, filename, folder, table, torchvision_set
 from curation.importers.assemble import shown
 from curation.importers.glance import Glance, glance
 from curation.importers.options import ImportOptions, check_format, make_options
@@ -29,10 +29,11 @@ IMPORTERS: dict[str, Importer] = {
     "arrays": arrays.load,
     "torchvision": torchvision_set.load,
     "exported": exported.load,
+    "coco": coco.load,
 }
 
 # Who is asked whether a source is theirs, in this order, before it is taken for class folders: why it is, or "".
-RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = ()
+RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (("coco", coco.recognises),)
 
 # What people try, and why it is not read.
 _REFUSED_SUFFIXES = {

@@ -6,6 +6,7 @@ An importer of boxes adds pictures and annotations to a `Builder` in the order o
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import posixpath
 from array import array
@@ -16,28 +17,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.errors import SettingsError, UnreadableError
-from curation.importers.assemble import (
-    LABEL_LIMIT,
-    SHOWN,
-    class_notes,
-    listing_notes,
-    path_notes,
-    rejected_as_text,
-    shown,
-)
+from curation.errors import UnreadableError
+from curation.importers.assemble import SHOWN, class_notes, listing_notes, path_notes, rejected_as_text, shown
+from curation.importers.box_tables import MOST_PX, at, fit_task, label_fault, number, numbered, place_boxes
 from curation.importers.json_file import to_json
 from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
 from curation.importers.picture_size import picture_size
 from curation.importers.table_paths import Finder, refusal, tidy
 from curation.progress import SILENT, Progress
-from curation.records import Records, empty_annotations, empty_samples, make_annotation_id, make_sample_id, path_to_text
+from curation.records import Records, empty_annotations, empty_samples, make_sample_id, path_to_text
 from curation.wording import counted
 
-MOST_PX = 1e9  # a coordinate beyond it is no place in any picture
+__all__ = ["Builder", "number"]
+
 _NAN = (math.nan,) * 4
-_NONE, _PIXELS, _SHARES = 0, 1, 2
+NONE, PIXELS, SHARES = 0, 1, 2  # kinds of boxes
+_ODD = (
+    ("had its corners in the other order, which was put right", "had corners in the other order, which was put right"),
+    ("has no area, and is kept", "have no area, and are kept"),
+    ("reaches beyond its picture, and is kept as it is", "reach beyond their pictures, and are kept as they are"),
+)
 
 Attributes = Mapping[str, Any] | str | None
 
@@ -166,29 +166,28 @@ class Builder:
         box : x, y, width, height, numbers or their text; a negative width or height is that of corners in the other
             order, which are swapped, and counted in a note; None = the label is of the whole picture
         attributes : as in `picture`
-        where, line : the file as the user knows it, and the line or element in it, counted from 1 (0 = the whole file)
+        where, line : the file as the user knows it, and the line in it, counted from 1 (0 = the whole file); a `where`
+            that ends in a blank says what is counted: "a.json annotation "
         relative : the box is in shares of the picture's size
         """
         if label not in self._good_labels:
-            why = _label_fault(label)
+            why = label_fault(label)
             if why:
-                self._reject_annotation(row, where, line, why)
+                self.reject_of(row, where, line, why)
                 return False
             self._good_labels.add(label)
         if box is None:
-            kind = _NONE
+            kind = NONE
             self._boxes.extend(_NAN)
         else:
-            kind = _SHARES if relative else _PIXELS
+            kind = SHARES if relative else PIXELS
             try:
                 x, y, w, h = map(float, box)
             except (TypeError, ValueError, OverflowError):
-                self._reject_annotation(row, where, line, f"the box {shown(str(box))} is not four numbers")
+                self.reject_of(row, where, line, f"the box {shown(str(box))} is not four numbers")
                 return False
             if not (abs(x) <= MOST_PX and abs(y) <= MOST_PX and abs(w) <= MOST_PX and abs(h) <= MOST_PX):  # NaN is not
-                self._reject_annotation(
-                    row, where, line, f"the box {x:g}, {y:g}, {w:g}, {h:g} is no place in a picture"
-                )
+                self.reject_of(row, where, line, f"the box {x:g}, {y:g}, {w:g}, {h:g} is no place in a picture")
                 return False
             self._boxes.extend((x, y, w, h))
         self._kinds.append(kind)
@@ -202,6 +201,25 @@ class Builder:
     def reject(self, path: str, reason: str) -> None:
         """Say why something that the source lists is no sample or no annotation."""
         self._rejected.append((path, reason))
+
+    def reject_of(self, row: int, where: str, line: int, why: str) -> None:
+        """The same of an annotation of a picture; arguments as in `annotate`."""
+        self._rejected.append((self._paths[row], f"{at(where, line)}: {why}" if where else why))
+
+    @property
+    def count(self) -> int:
+        """How many annotations there are; the next one gets this number."""
+        return len(self._labels)
+
+    def add_to_picture(self, row: int, more: Mapping[str, Any]) -> None:
+        """Say more of a picture; what was said of it stays."""
+        self._about[row] = to_json({**more, **json.loads(self._about[row] or "{}")}, self._paths[row])
+
+    def add_to_annotation(self, number: int, more: Mapping[str, Any]) -> None:
+        """Say more of the annotation that was the `number`-th, counted from 0; what was said of it stays."""
+        self._attributes[number] = to_json(
+            {**more, **json.loads(self._attributes[number] or "{}")}, self._wheres[number]
+        )
 
     def note(self, sentence: str) -> None:
         """Say something that the user should see."""
@@ -250,9 +268,12 @@ class Builder:
             order = sorted(range(len(self._paths)), key=self._paths.__getitem__)
             samples = self._samples(order)
             table = self._annotations(kept, values, order, samples["sample_id"].tolist())
-            table, task, more = _reduce(table, samples, boxes or _PIXELS in self._kinds or _SHARES in self._kinds, self)
+            boxes = boxes or PIXELS in self._kinds or SHARES in self._kinds
+            table, task, more = fit_task(table, samples, boxes, self.options.task)
             notes += more
             advance(len(order))
+        if table.empty:
+            notes.append("No picture has a label, so nothing can be said about labels.")
         left = Listing(rejected=[], ignored=self._listing.ignored, links=self._listing.links)
         left.rejected = [(p, why) for p, why in self._listing.rejected if path_to_text(p) not in self._used]
         notes = [*self._notes, *notes, *listing_notes(left), *class_notes(table["label"])]
@@ -271,9 +292,6 @@ class Builder:
             dict(about or {}),
         )
 
-    def _reject_annotation(self, row: int, where: str, line: int, why: str) -> None:
-        self._rejected.append((self._paths[row], f"{at(where, line)}: {why}" if where else why))
-
     def _place(self, k: int) -> str:
         return at(self._wheres[k], self._lines[k]) or shown(self._paths[self._picture[k]])
 
@@ -283,8 +301,8 @@ class Builder:
         if bent:
             notes.append(f"Found all the same: {bent}.")
         if unnamed:
-            names = counted(len(unnamed), "picture is named", "pictures are named")
-            notes.append(f"{names} by no annotation file, and has no label: {_some(unnamed)}.")
+            names = counted(len(unnamed), "picture without a label is named", "pictures without a label are named")
+            notes.append(f"{names} by no annotation file: {_some(unnamed)}.")
         if self._broken:
             files = counted(len(self._broken), "picture has", "pictures have")
             notes.append(f"{files} a broken annotation file, and no label: {_some(self._broken)}.")
@@ -304,7 +322,7 @@ class Builder:
         """(pictures, 2) float64: width and height of those with a box or a stated size, NaN where it is not known."""
         sizes = np.full((len(self._paths), 2), np.nan)
         wanted = np.array([stated is not None for stated in self._stated], dtype=bool)
-        wanted[np.array(self._picture, np.int64)[np.frombuffer(self._kinds, np.uint8) != _NONE]] = True
+        wanted[np.array(self._picture, np.int64)[np.frombuffer(self._kinds, np.uint8) != NONE]] = True
         advance(int((~wanted).sum()))
         for row in np.flatnonzero(wanted).tolist():
             with contextlib.suppress(UnreadableError):  # scoring says why
@@ -327,42 +345,21 @@ class Builder:
 
     def _place_boxes(self, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Which annotations are kept, their boxes (kept, 4) in pixels, and notes on odd ones."""
-        kinds = np.frombuffer(bytes(self._kinds), np.uint8)
         picture = np.array(self._picture, np.int64)
         values = np.array(self._boxes, np.float64).reshape(-1, 4)
-        shares = kinds == _SHARES
-        own = sizes[picture] if len(picture) else np.empty((0, 2))
-        unknown = shares & np.isnan(own).any(axis=1)
-        for k in np.flatnonzero(unknown).tolist():
+        kinds = np.frombuffer(bytes(self._kinds), np.uint8)
+        placed = place_boxes(values, kinds == SHARES, sizes[picture] if len(picture) else np.empty((0, 2)))
+        for k in np.flatnonzero(placed.unknown).tolist():
             why = "the box is in shares of a picture whose size cannot be read"
-            self._reject_annotation(int(picture[k]), self._wheres[k], self._lines[k], why)
-        values[shares] *= np.tile(own[shares], 2)
-        kept = np.flatnonzero(~unknown)
-        values, own = values[kept], own[kept]
-        swapped = (values[:, 2:] < 0).any(axis=1)
-        for corner, side in ((0, 2), (1, 3)):
-            inverted = values[:, side] < 0
-            values[inverted, corner] += values[inverted, side]
-            values[inverted, side] *= -1
-        flat = (values[:, 2] == 0) | (values[:, 3] == 0)
-        slack = 1e-6 * np.nan_to_num(own)  # rounding of shares is no mistake
-        over = (values[:, :2] < -slack).any(axis=1) | (values[:, :2] + values[:, 2:] > own + slack).any(axis=1)
+            self.reject_of(int(picture[k]), self._wheres[k], self._lines[k], why)
+        kept = np.flatnonzero(~placed.unknown)
         notes = []
-        for rows, words in (
-            (swapped, "had its corners in the other order, which was put right|had their corners in the other order, "
-                      "which was put right"),
-            (flat, "has no area, and is kept|have no area, and are kept"),
-            (over, "reaches beyond its picture, and is kept as it is|reach beyond their pictures, and are kept as they "
-                   "are"),
-        ):  # fmt: skip
-            one, _, many = words.partition("|")
-            found = kept[rows].tolist()
+        for odd, (one, many) in zip((placed.swapped, placed.flat, placed.over), _ODD, strict=True):
+            found = np.flatnonzero(odd).tolist()
             if found:
-                some = ", ".join(
-                    at(self._wheres[k], self._lines[k]) or shown(self._paths[picture[k]]) for k in found[:3]
-                )
+                some = ", ".join(self._place(k) for k in found[:SHOWN])
                 notes.append(f"{counted(len(found), f'box {one}', f'boxes {many}')}: {some}.")
-        return kept, values, notes
+        return kept, placed.values[kept], notes
 
     def _samples(self, order: Sequence[int]) -> pd.DataFrame:
         samples = empty_samples(len(order))
@@ -388,88 +385,11 @@ class Builder:
         table["label"] = pd.Series([self._labels[k] for k in rows], dtype="str")
         table["attributes"] = pd.Series([self._attributes[k] for k in rows], dtype="str")
         table[["x", "y", "w", "h"]] = values[by_picture]
-        return _numbered(table)
-
-
-def at(where: str, line: int) -> str:
-    """`where line 12`; only `where` for line 0."""
-    return f"{where} line {line}" if line else where
-
-
-def number(value: object) -> float:
-    """A number, or the plain text of one, as float64.
-
-    Raises
-    ------
-    ValueError : it is neither, or not finite.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or (isinstance(value, str) and "_" in value):
-        raise ValueError(f"{shown(str(value))} is not a number")
-    try:
-        found = float(value)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{shown(str(value))} is not a number") from error
-    if not math.isfinite(found):
-        raise ValueError(f"{shown(str(value))} is not a number")
-    return found
+        return numbered(table)
 
 
 def _as_text(attributes: Attributes, where: str) -> str:
     return attributes if isinstance(attributes, str) else to_json(attributes, where)
-
-
-def _label_fault(label: object) -> str:
-    if not isinstance(label, str) or label == "":
-        return "it has no class"
-    if len(label) > LABEL_LIMIT:
-        return f"a label of {len(label):,} characters; more than {LABEL_LIMIT:,} is no class name"
-    if "\0" in label:
-        return f"the label {shown(label)} holds a NUL character"
-    try:
-        label.encode()
-    except UnicodeEncodeError:
-        return f"the label {shown(label, codes=True)} holds half of a character"
-    return ""
-
-
-def _numbered(table: pd.DataFrame) -> pd.DataFrame:
-    """With the ids of annotations: their number among those of their sample; rows of a sample are together."""
-    ids = table["sample_id"].tolist()
-    found, last, position = [], "", 0
-    for sample_id in ids:
-        position = position + 1 if sample_id == last else 0
-        last = sample_id
-        found.append(make_annotation_id(sample_id, position))
-    return table.assign(annotation_id=pd.Series(found, dtype="str"))
-
-
-def _reduce(
-    table: pd.DataFrame, samples: pd.DataFrame, boxes: bool, builder: Builder
-) -> tuple[pd.DataFrame, str, list[str]]:
-    """The annotations as the task wants them, the task, and notes."""
-    wanted = builder.options.task
-    if wanted == "detection" or (boxes and not wanted):
-        return table, "detection", []
-    again = table.duplicated(["sample_id", "label"]).to_numpy()
-    had_box = table["w"].notna().to_numpy()
-    notes = []
-    if had_box.any():
-        notes.append(
-            f"{counted(int(had_box.sum()), 'box was', 'boxes were')} taken as what is in the picture: each class once."
-        )
-        table[["x", "y", "w", "h"]] = np.nan
-        table.loc[had_box, "attributes"] = ""
-    elif again.any():
-        notes.append(f"{counted(int(again.sum()), 'label')} said twice of one picture; once is enough.")
-    table = _numbered(table[~again].reset_index(drop=True))
-    several = table["sample_id"].duplicated()
-    if wanted == "single-label" and several.any():
-        first = samples.loc[samples["sample_id"] == table.loc[several, "sample_id"].iloc[0], "path"].iloc[0]
-        raise SettingsError(
-            f"{counted(int(several.sum()), 'picture has', 'pictures have')} more than one label, so this is no "
-            f"single-label data set; the first is {shown(first, limit=200)}."
-        )
-    return table, wanted or ("multi-label" if several.any() else "single-label"), notes
 
 
 def _some(paths: Sequence[str]) -> str:

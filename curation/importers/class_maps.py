@@ -14,7 +14,8 @@ def merge_class_maps(maps: Mapping[str, ClassList]) -> tuple[tuple[dict[str, Any
     """One class list from those of several files, and notes on what they disagree about.
 
     Order and ids are those of the first file; classes that only later ones have come behind, sorted by name, without
-    an id where that is taken. A name that stands twice in one list is one class, that of its first entry.
+    an id where that is taken. A name that stands twice in one list is one class, that of its first entry; what only a
+    later file says of a class is added to it.
 
     Parameters
     ----------
@@ -29,6 +30,11 @@ def merge_class_maps(maps: Mapping[str, ClassList]) -> tuple[tuple[dict[str, Any
         for entry in entries:
             own.setdefault(str(entry["name"]), dict(entry))
         new = [name for name in own if name not in merged]
+        for name, known in merged.items():
+            merged[name] = {
+                **known,
+                **{key: one for key, one in own.get(name, {}).items() if key not in {"id", *known}},
+            }
         for name in sorted(new) if k else new:
             entry = own[name]
             if k and "id" in entry and any(_same(entry["id"], other.get("id")) for other in merged.values()):
