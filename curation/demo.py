@@ -23,7 +23,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from curation.errors import WorkspaceError
-from curation.files import failpoint, is_abandoned, workspace_errors, write_json
+from curation.files import failpoint, is_abandoned, workspace_errors, write_atomic, write_json
 from curation.progress import SILENT, Progress
 from curation.records import make_sample_id
 
@@ -104,7 +104,8 @@ class Planted:
 
 
 def plant(folder: Path, seed: int = 0) -> Planted:
-    """Write the demo's data set to `folder`/digits and what was planted to `folder`/truth.json.
+    """Write the demo's data set to `folder`/digits, what was planted to `folder`/truth.json, and what a reviewer who
+    knows would say of the wrong labels to `folder`/answers.csv, for `curate decide --from`.
 
     The same seed gives the same files, byte for byte (for one version of Pillow). Where `folder` holds the demo data of
     that seed already, it is left as it is, with whatever its owner changed since.
@@ -140,6 +141,9 @@ def plant(folder: Path, seed: int = 0) -> Planted:
         unfinished.chmod(0o755)
         # truth.json first: a data folder without it is then never ours, so that nobody's own folder is taken for it.
         write_json(truth, {"seed": seed, "pictures": len(files), "faults": [asdict(fault) for fault in faults]})
+        answers = sorted({(fault.path, fault.shown) for fault in faults if fault.shown not in ("", fault.given_label)})
+        lines = ["image,label", *(f"{path},{label}" for path, label in answers)]
+        write_atomic(folder / "answers.csv", lambda stream: stream.write("\n".join([*lines, ""]).encode()), "demo")
         failpoint("demo.before_rename")
         unfinished.rename(root)
     except OSError as error:

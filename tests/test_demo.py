@@ -108,6 +108,13 @@ def test_copies_are_what_their_kind_says(planted):
     assert rgb(dark.path).mean() < 15
 
 
+def test_the_answers_put_every_wrong_label_right(planted):
+    answers = pd.read_csv(planted.truth.parent / "answers.csv", dtype=str)
+    assert set(answers["image"]) == planted.wrong_labels()
+    shown = {fault.path: fault.shown for fault in planted.faults}
+    assert all(shown[image] == label for image, label in answers.itertuples(index=False))
+
+
 def test_truth_lies_outside_of_the_data(planted):
     truth = json.loads(planted.truth.read_text())
     assert planted.root not in planted.truth.parents
@@ -124,7 +131,7 @@ def test_a_killed_planting_leaves_nothing_once_it_was_done_again(tmp_path):
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "digits").exists()
     demo.plant(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "truth.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "digits", "truth.json"]
 
 
 def test_planting_again_keeps_what_the_owner_changed(tmp_path):

@@ -28,6 +28,17 @@ def commands(text: str, kind: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def tour(text: str) -> list[list[str]]:
+    """What the README has people do in the demo, in its order: command lines, and Python that reads what they left."""
+    found = []
+    for kind, block in re.findall(r"^```(console|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if kind == "console":
+            found += [shlex.split(line) for line in commands(f"```console\n{block}```", "console")]
+        elif "demo/" in block:
+            found.append([sys.executable, "-c", block])
+    return found
+
+
 def options_of(command: str) -> set[str]:
     found = cli.cli.get_command(click.Context(cli.cli), command)
     assert found is not None, f"there is no command {command}"
@@ -110,9 +121,16 @@ def test_make_says_so_when_python_is_too_old(tmp_path: Path) -> None:
 def test_the_readmes_commands_work_on_the_demo(tmp_path: Path) -> None:
     ours = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
     ours["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', '')}"
-    for line in ["curate demo", *commands(README, "console")[2:]]:
-        done = subprocess.run(shlex.split(line), cwd=tmp_path, env=ours, capture_output=True, text=True, check=False)
+    said = {}
+    for line in [["curate", "demo"], *tour(README)[2:]]:
+        done = subprocess.run(line, cwd=tmp_path, env=ours, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}: {done.stderr}"
         assert done.stdout, line
+        said[" ".join(line[:2])] = done.stdout
+    assert "gain" in said["curate prove"]
+    assert "placebo" in said["curate prove"]
+    trained = re.search(r"right in ([\d.]+)% of the test pictures", said[f"{sys.executable} -c"])
+    assert trained is not None
+    assert float(trained[1]) > 80
     assert (tmp_path / "demo" / "issues.csv").stat().st_size > 100_000
     assert (tmp_path / "demo" / "report.html").stat().st_size > 100_000
