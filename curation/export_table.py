@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from curation.errors import SourceError
+from curation.records import TASKS
 
 NAME = "curate-export.json"
 FORMAT = "curate-export-1"
@@ -23,8 +24,9 @@ MAX_BYTES = 4 * 2**30
 COLUMNS: dict[str, str] = {
     **dict.fromkeys(("sample_id", "annotation_id", "path", "source_path", "split", "group", "label"), "str"),
     **dict.fromkeys("xywh", "float64"),
-    **dict.fromkeys(("attributes", "content_hash", "file_hash"), "str"),
+    **dict.fromkeys(("attributes", "content_hash", "file_hash", "sample_attributes"), "str"),
 }
+_EARLIER = list(COLUMNS)[:-1]  # of exports that were written before pictures had attributes
 _TEXTS = ("exporter", "images", "dataset", "version", "manifest_hash", "curate")
 _OBJECTS = ("settings", "counts", "left_out", "files")
 
@@ -101,7 +103,10 @@ def _rows(value: dict[str, Any], path: Path) -> pd.DataFrame:
     classes, rows = value.get("classes"), value.get("rows")
     if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
         wrong = "classes"
-    if value.get("columns") != list(COLUMNS) or not isinstance(rows, list):
+    wrong = wrong or _wrong_about(value)
+    if value.get("columns") == _EARLIER and isinstance(rows, list):
+        rows = [[*row, ""] if isinstance(row, list) else row for row in rows]
+    elif value.get("columns") != list(COLUMNS) or not isinstance(rows, list):
         wrong = "columns"
     kinds: list[type | tuple[type, ...]] = [
         str if dtype == "str" else (int, float, type(None)) for dtype in COLUMNS.values()
@@ -114,6 +119,18 @@ def _rows(value: dict[str, Any], path: Path) -> pd.DataFrame:
     return pd.DataFrame(
         {name: pd.Series(list(column), dtype=COLUMNS[name]) for name, column in zip(COLUMNS, columns, strict=True)}
     )
+
+
+def _wrong_about(value: dict[str, Any]) -> str:
+    """Which of the facts that earlier exports do not have cannot be."""
+    details = value.get("class_details", [])
+    if value.get("task", TASKS[0]) not in TASKS:
+        return "task"
+    if not isinstance(details, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("name"), str) for one in details
+    ):
+        return "class_details"
+    return "" if isinstance(value.get("about", {}), dict) else "about"
 
 
 def _is_row(row: Any, kinds: list[type | tuple[type, ...]]) -> bool:

@@ -1,6 +1,6 @@
 """Formats that a version can leave in: one file each, with `save(content, options, folder, progress) -> Saved`."""
 
-from curation.exporters import csv_table, folder, hdf5, npz, parquet, webdataset
+from curation.exporters import coco, csv_table, folder, hdf5, npz, parquet, webdataset
 from curation.exporters.contract import Exporter
 
 EXPORTERS: dict[str, Exporter] = {
@@ -10,4 +10,5 @@ EXPORTERS: dict[str, Exporter] = {
     "webdataset": webdataset.EXPORTER,
     "hdf5": hdf5.EXPORTER,
     "npz": npz.EXPORTER,
+    "coco": coco.EXPORTER,
 }

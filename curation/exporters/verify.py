@@ -20,7 +20,7 @@ from curation.manifest.history import source_of
 from curation.manifest.version_files import file_hash, read_header, versions
 from curation.progress import SILENT, Progress
 
-_COMPARED = ("path", "split", "group", "label", "x", "y", "w", "h", "attributes", "content_hash")
+_COMPARED = ("path", "split", "group", "label", "x", "y", "w", "h", "attributes", "sample_attributes", "content_hash")
 
 
 def verify_export(place: Path, progress: Progress = SILENT) -> list[str]:

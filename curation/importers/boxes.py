@@ -31,6 +31,7 @@ from curation.wording import counted
 
 __all__ = ["Builder", "number"]
 
+_FOR_PEOPLE = ("readme", "license", "licence")
 _NAN = (math.nan,) * 4
 NONE, PIXELS, SHARES = 0, 1, 2  # kinds of boxes
 _ODD = (
@@ -275,7 +276,7 @@ class Builder:
         if table.empty:
             notes.append("No picture has a label, so nothing can be said about labels.")
         left = Listing(rejected=[], ignored=self._listing.ignored, links=self._listing.links)
-        left.rejected = [(p, why) for p, why in self._listing.rejected if path_to_text(p) not in self._used]
+        left.rejected = [(p, why) for p, why in self._listing.rejected if not self._expected(path_to_text(p))]
         notes = [*self._notes, *notes, *listing_notes(left), *class_notes(table["label"])]
         notes += path_notes(samples["path"].tolist())
         rejected = [*self._rejected, *rejected_as_text(left.rejected)]
@@ -291,6 +292,10 @@ class Builder:
             tuple(map(dict, classes)),
             dict(about or {}),
         )
+
+    def _expected(self, path: str) -> bool:
+        """Whether a file that is no picture needs no word: it was read, or speaks of the data set to people."""
+        return path in self._used or path.rpartition("/")[2].lower().startswith(_FOR_PEOPLE)
 
     def _place(self, k: int) -> str:
         return at(self._wheres[k], self._lines[k]) or shown(self._paths[self._picture[k]])

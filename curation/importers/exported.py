@@ -94,7 +94,7 @@ def _tables(table: ExportTable, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]
     if wrong:
         raise SourceError(f"{shown(str(root / NAME), limit=300)} is damaged: it has {wrong}. Export again.")
     samples = empty_samples(len(first))
-    for name in ("sample_id", "path", "split", "group"):
+    for name in ("sample_id", "path", "split", "group", "sample_attributes"):
         samples[name] = first[name]
     samples["status"] = pd.Series(np.full(len(first), "ok", dtype=object), dtype="str")
     place = pd.Index(first["sample_id"]).get_indexer(named["sample_id"])
