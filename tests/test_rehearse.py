@@ -334,6 +334,11 @@ def test_what_the_run_estimates_is_corrected_by_what_it_says_of_copies_whose_err
     assert found.weight == pytest.approx(found.rate * found.labels / found.planted)
     assert "less its usual error in copies" in found.rate_from
     assert any("curate audit" in note for note in found.notes)
+    assert found.rate_range[0] <= found.rate <= found.rate_range[1]
+    known = rehearse(*own, replace(FAST, rate=found.rate, seeds=1))
+    assert known.rate_range == (found.rate, found.rate)
+    told, sure = found.outcomes[0].points[3], known.outcomes[0].points[3]
+    assert told.high - told.low > sure.high - sure.low
 
 
 @pytest.mark.parametrize(

@@ -98,25 +98,17 @@ def _print(found: Rehearsal, page: Path) -> None:
     from rich.text import Text
 
     from curation.explain import visible
-    from curation.report.rehearsal import advice, percent, planted
+    from curation.report.rehearsal import advice, lines_of, planted
     from curation.terminal import shown, stdout_console, table
 
     console = stdout_console()
     console.print(Text(shown(found.dataset), style="bold"))
     console.print(visible(planted(found), 1000, False) + "\n", soft_wrap=True)
-    drawn = table("Trained", ">AP", ">Reviewed", ">Wrong labels found", "95 %", ">Precision", ">By lot")
-    for outcome in found.outcomes:
-        for place, point in enumerate(outcome.points):
-            drawn.add_row(
-                shown(outcome.name) if place == 0 else "",
-                f"{outcome.average_precision[0]:.3f}" if place == 0 else "",
-                f"{point.share:.0%}",
-                percent(point.recall),
-                f"{percent(point.low)} to {percent(point.high)}",
-                percent(point.precision),
-                f"{point.share:.0%}",
-            )
+    drawn = table("Trained", ">AP", ">Reviewed", ">Found", ">95 %", ">Precision")
+    for name, *figures in lines_of(found):
+        drawn.add_row(shown(name) if name else "", *figures)
     console.print(drawn)
+    console.print("Found: the share of all wrong labels. Precision: how many of the reviewed labels are wrong.")
     for note in found.notes:
         console.print(visible(note, 1000, False), soft_wrap=True)
     console.print(Text(visible(advice(found), 1000, False), style="bold"), soft_wrap=True)

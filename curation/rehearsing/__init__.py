@@ -85,7 +85,7 @@ class Outcome:
 class Rehearsal:
     """What came out, by recipe in the order asked for.
 
-    labels : how many were rehearsed; rate : believed share of wrong ones, and where that is from
+    labels : how many were rehearsed; rate : believed share of wrong ones, in which range, and where that is from
     planted : mean number of planted errors; weight : see recall.ranking
     flagged : how many of these labels the run flagged
     notes : sentences that belong to the result
@@ -97,6 +97,7 @@ class Rehearsal:
     settings: RehearsalSettings
     labels: int
     rate: float
+    rate_range: tuple[float, float]
     rate_from: str
     reviewed: int
     planted: float
@@ -118,7 +119,9 @@ class Rehearsal:
             }
             for found in self.outcomes
         ]
-        numbers = {name: getattr(self, name) for name in ("labels", "rate", "rate_from", "reviewed", "planted")}
+        numbers = {
+            name: getattr(self, name) for name in ("labels", "rate", "rate_range", "rate_from", "reviewed", "planted")
+        }
         return plain(
             {
                 "dataset": self.dataset,
@@ -176,9 +179,19 @@ def rehearse(
     rate, rate_from = _corrected(basis, tried, made)
     errors = rate * len(basis.samples)
     weight = errors / max(made, 1.0)
-    outcomes = [_outcome(plan, trials, errors, weight) for plan, trials in tried]
+    span = (min(basis.rate_range[0], rate) / rate, max(basis.rate_range[1], rate) / rate)
+    outcomes = [_outcome(plan, trials, errors, weight, span) for plan, trials in tried]
     flagged = int(_flagged(basis).sum())
-    facts = (len(basis.samples), rate, rate_from, basis.reviewed, made, weight, flagged)
+    facts = (
+        len(basis.samples),
+        rate,
+        (rate * span[0], rate * span[1]),
+        rate_from,
+        basis.reviewed,
+        made,
+        weight,
+        flagged,
+    )
     found = Rehearsal(folder, dataset.name, basis.run.run_id, settings, *facts, outcomes)
     found = replace(found, notes=_notes(found, basis))
     write_json(folder / "rehearsal.json", found.facts(), "rehearsal")
@@ -258,13 +271,21 @@ def _corrected(basis: Basis, tried: Sequence[tuple[Plan, list[Trial]]], made: fl
     return basis.rate * factor, f"{THE_RUN}, less its usual error in copies"
 
 
-def _outcome(plan: Plan, trials: Sequence[Trial], errors: float, weight: float) -> Outcome:
+def _outcome(plan: Plan, trials: Sequence[Trial], errors: float, weight: float, span: tuple[float, float]) -> Outcome:
+    """span : what the number of errors may have to be multiplied by; the intervals hold for both ends of it."""
     precision = [average_precision(trial, weight) for trial in trials]
     curve = np.mean([ranking(trial, DRAWN, weight)[0] for trial in trials], axis=0)
     flagged = float(np.mean([(trial.score < SCORE_AT_THRESHOLD).sum() for trial in trials]))
     name = plan.mode if plan.mode == "compact" else f"{plan.mode}, {plan.model}"
     spread = (float(np.mean(precision)), min(precision), max(precision))
-    return Outcome(name, plan, expect(trials, errors, weight), curve.tolist(), spread, flagged)
+    points = expect(trials, errors, weight)
+    for factor in span:
+        others = expect(trials, errors * factor, weight * factor)
+        points = [
+            replace(point, low=min(point.low, other.low), high=max(point.high, other.high))
+            for point, other in zip(points, others, strict=True)
+        ]
+    return Outcome(name, plan, points, curve.tolist(), spread, flagged)
 
 
 def _notes(found: Rehearsal, basis: Basis) -> list[str]:
@@ -276,8 +297,8 @@ def _notes(found: Rehearsal, basis: Basis) -> list[str]:
         )
     if found.rate_from.startswith(THE_RUN):
         notes.append(
-            "Nobody has audited these labels, so the number of errors is the model's own guess: `curate audit` and "
-            "`curate estimate` know better, and --rate takes what you know."
+            "Nobody has audited these labels, so the number of errors is the model's own guess, and the intervals are "
+            "wide: `curate audit` narrows them, and --rate takes what you know."
         )
     like_the_run = next((o for o in found.outcomes if _same_network(o.plan, basis.run.info["plan"])), None)
     if like_the_run and found.flagged and not 1 / UNLIKE < like_the_run.flagged / found.flagged < UNLIKE:

@@ -37,7 +37,8 @@ class Basis:
     run : that judged them
     samples : R rows: sample_id, path, split, group, given_label, wrong_prob, right (the class that reviewers said, "")
     classes : those of the run, then those that only reviewers gave
-    rate : share of the labels that are believed to be wrong; rate_from : who says so, in a few words
+    rate : share of the labels that are believed to be wrong; rate_range : between which shares it lies; rate_from : who
+        says so, in a few words
     reviewed : how many of them are settled; left_out : why pictures of the run are not among them, with numbers
     """
 
@@ -46,6 +47,7 @@ class Basis:
     classes: list[str]
     belief: Belief
     rate: float
+    rate_range: tuple[float, float]
     rate_from: str
     reviewed: int
     left_out: dict[str, int]
@@ -75,7 +77,7 @@ def believe(workspace: Path, dataset: Dataset, engine: Engine | None, rate: floa
     known = (samples["right"] != "").to_numpy()
     wrong = (samples["right"] != samples["given_label"]).to_numpy() & known
     prob = recalibrated(samples["wrong_prob"].to_numpy(dtype=np.float64), known, wrong.astype(np.float64))
-    rate, rate_from = _rate(rate, run, engine, judged_count)
+    rate, rate_range, rate_from = _rate(rate, run, engine, judged_count)
     prob = at_rate(np.where(known, wrong, prob), rate, known)
     names = [str(name) for name in run.info["classes"]]
     classes = [*names, *sorted(set(samples["right"]) - {"", *names})]
@@ -89,7 +91,7 @@ def believe(workspace: Path, dataset: Dataset, engine: Engine | None, rate: floa
         rows=samples["row"].to_numpy(dtype=np.int64),
         cluster=samples["cluster"].to_numpy(dtype=np.int64),
     )
-    return Basis(run, samples, classes, belief, rate, rate_from, int(known.sum()), left_out)
+    return Basis(run, samples, classes, belief, rate, rate_range, rate_from, int(known.sum()), left_out)
 
 
 def dataset_of(workspace: Path, text: str | None = None) -> Dataset:
@@ -185,17 +187,26 @@ def _relabelled(said: pd.DataFrame) -> Mapping[str, str]:
     return found
 
 
-def _rate(asked: float | None, run: Run, engine: Engine | None, labels: int) -> tuple[float, str]:
-    """Share of the labels that are wrong, and who says so."""
+def _rate(asked: float | None, run: Run, engine: Engine | None, labels: int) -> tuple[float, tuple[float, float], str]:
+    """Share of the labels that are wrong, between which shares it lies, and who says so.
+
+    An audit's interval holds with 95 % confidence; the run's own is two plain assumptions
+    (`label_quality.wrong_range`).
+    """
     if asked is not None:
-        return asked, "as you said"
-    wrong, who = float((run.info.get("health") or {}).get("estimated_wrong") or 0.0), THE_RUN
+        return asked, (asked, asked), "as you said"
+    health = run.info.get("health") or {}
+    wrong, who = float(health.get("estimated_wrong") or 0.0), THE_RUN
+    low, high = health.get("estimated_wrong_range") or (wrong / 2, wrong * 2)
     if engine is not None:
         found = estimate_of(engine, run)
         if found.audited or found.reviewed:
             wrong, labels = found.start.estimate, found.labels
-            who = "as the audit says" if found.audited else "as run and verdicts say"
-    return float(np.clip(wrong / max(labels, 1), *RATES)), who
+            who = "as run and verdicts say"
+        if found.audited:
+            low, high, who = found.start.low, found.start.high, "as the audit says"
+    rate, least, most = np.clip(np.array([wrong, min(low, wrong), max(high, wrong)]) / max(labels, 1), *RATES).tolist()
+    return rate, (least, most), who
 
 
 def _check(samples: pd.DataFrame, dataset: Dataset) -> None:

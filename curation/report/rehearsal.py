@@ -29,20 +29,8 @@ def write_page(found: Rehearsal, output: Path) -> Path:
 
 def render(found: Rehearsal) -> str:
     """The page as HTML text."""
-    head = ["Trained", "Average precision", "Reviewed", "Wrong labels found", "95 %", "Precision", "Found by lot"]
-    rows = [
-        [
-            text(outcome.name) if place == 0 else "",
-            f"{outcome.average_precision[0]:.3f}" if place == 0 else "",
-            f"{point.share:.0%}",
-            percent(point.recall),
-            f"{percent(point.low)} to {percent(point.high)}",
-            percent(point.precision),
-            f"{point.share:.0%}",
-        ]
-        for outcome in found.outcomes
-        for place, point in enumerate(outcome.points)
-    ]
+    head = ["Trained", "Average precision", "Reviewed", "Wrong labels found", "95 %", "Precision"]
+    rows = [list(map(text, row)) for row in lines_of(found)]
     lines = [(outcome.name, outcome.curve) for outcome in found.outcomes] + [("by lot", list(DRAWN))]
     plot = shares(DRAWN, lines, "p1", "Wrong labels found against labels reviewed")
     notes = "".join(f"<li>{text(note, 1000)}</li>" for note in found.notes)
@@ -65,11 +53,29 @@ HOW = (
 )
 
 
+def lines_of(found: Rehearsal) -> list[tuple[str, str, str, str, str, str]]:
+    """The table, as text: trained, AP, reviewed, found, its interval, precision; what lot would find comes last."""
+    lines = []
+    for outcome in found.outcomes:
+        named = (outcome.name, f"{outcome.average_precision[0]:.3f}")
+        for point in outcome.points:
+            span = f"{percent(point.low)} to {percent(point.high)}"
+            lines.append((*named, f"{point.share:.0%}", percent(point.recall), span, percent(point.precision)))
+            named = ("", "")
+    named = ("(by lot)", f"{found.rate:.3f}")
+    for point in found.outcomes[0].points:
+        lines.append((*named, f"{point.share:.0%}", f"{point.share:.0%}", "", percent(found.rate)))
+        named = ("", "")
+    return lines
+
+
 def planted(found: Rehearsal) -> str:
     """What was done, in a sentence."""
+    low, high = found.rate_range
+    span = f" ({low:.1%} to {high:.1%})" if high > low else ""
     return (
         f"{found.planted:,.0f} errors planted in {found.labels:,} labels, {counted(found.settings.seeds, 'time')}; "
-        f"{found.rate:.1%} are believed to be wrong, {found.rate_from}."
+        f"{found.rate:.1%} are believed to be wrong{span}, {found.rate_from}."
     )
 
 
