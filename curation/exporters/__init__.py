@@ -1,6 +1,18 @@
 """Formats that a version can leave in: one file each, with `save(content, options, folder, progress) -> Saved`."""
 
-from curation.exporters import coco, csv_table, folder, hdf5, npz, parquet, webdataset
+from curation.exporters import (
+    coco,
+    csv_table,
+    folder,
+    hdf5,
+    npz,
+    oidv4,
+    parquet,
+    tfrecord,
+    voc,
+    webdataset,
+    yolo,
+)
 from curation.exporters.contract import Exporter
 
 EXPORTERS: dict[str, Exporter] = {
@@ -11,4 +23,8 @@ EXPORTERS: dict[str, Exporter] = {
     "hdf5": hdf5.EXPORTER,
     "npz": npz.EXPORTER,
     "coco": coco.EXPORTER,
+    "voc": voc.EXPORTER,
+    "yolo": yolo.EXPORTER,
+    "oidv4": oidv4.EXPORTER,
+    "tfrecord": tfrecord.EXPORTER,
 }

@@ -10,7 +10,19 @@ from typing import Any
 
 from curation.errors import SettingsError, SourceError
 from curation.export_table import NAME, is_export
-from curation.importers import arrays, coco, exported, filename, folder, table, torchvision_set
+from curation.importers import (
+    arrays,
+    coco,
+    exported,
+    filename,
+    folder,
+    oidv4,
+    table,
+    tfrecord,
+    torchvision_set,
+    voc,
+    yolo,
+)
 from curation.importers.assemble import shown
 from curation.importers.glance import Glance, glance
 from curation.importers.options import ImportOptions, check_format, make_options
@@ -30,10 +42,20 @@ IMPORTERS: dict[str, Importer] = {
     "torchvision": torchvision_set.load,
     "exported": exported.load,
     "coco": coco.load,
+    "voc": voc.load,
+    "oidv4": oidv4.load,
+    "yolo": yolo.load,
+    "tfrecord": tfrecord.load,
 }
 
 # Who is asked whether a source is theirs, in this order, before it is taken for class folders: why it is, or "".
-RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (("coco", coco.recognises),)
+RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (
+    ("coco", coco.recognises),
+    ("voc", voc.recognises),
+    ("oidv4", oidv4.recognises),
+    ("yolo", yolo.recognises),
+    ("tfrecord", tfrecord.recognises),
+)
 
 # What people try, and why it is not read.
 _REFUSED_SUFFIXES = {

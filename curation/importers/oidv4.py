@@ -1,4 +1,4 @@
-"""The layout of the OIDv4 toolkit: `train/Apple/1.jpg` and `train/Apple/Label/1.txt` with `Apple left top right bottom`.
+"""The OIDv4 toolkit's layout: `train/Apple/1.jpg` and `train/Apple/Label/1.txt` with `Apple left top right bottom`.
 
 Numbers are pixels, edges from 0. The toolkit saves a picture once for each of its classes, in the folder of each, with
 the boxes of that class only: equal pictures of one name in one split are one picture here, with the boxes of all.

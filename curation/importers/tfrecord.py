@@ -1,7 +1,7 @@
 """TFRecord files of tf.train.Example as TensorFlow's Object Detection API has them, and label_map.pbtxt beside them.
 
-The pictures stay in the records: `train.record#000017`. Records of a classifier (`image/class/text`, `image/class/label`)
-give labels of whole pictures.
+The pictures stay in the records: `train.record#000017`. Records of a classifier (`image/class/text`,
+`image/class/label`) give labels of whole pictures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TEXTS, IDS = "image/object/class/text", "image/object/class/label"
 WHOLE_TEXTS, WHOLE_IDS = "image/class/text", "image/class/label"
 # What follows from the picture itself, and is written anew.
 DERIVED = {PICTURE, "image/height", "image/width", "image/format", "image/key/sha256"}
-_OBJECT = "image/object/"
+OBJECT = "image/object/"
 
 
 def recognises(seen: Glance) -> str:
@@ -47,8 +47,8 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
 
     Raises
     ------
-    LabelParseError : a damaged file: a wrong checksum, one that is cut off, a record of another kind, a broken label map;
-        names file and record. Nothing is imported then.
+    LabelParseError : a damaged file: a wrong checksum, one that is cut off, a record of another kind, a broken label
+        map; names file and record. Nothing is imported then.
     SourceError : there is no TFRecord.
     """
     path = real_path(source)
@@ -126,8 +126,8 @@ class _Reader:
         """Sentences on class numbers that mean something else than the record's own text."""
         some = "; ".join(list(self._other)[:SHOWN])
         total = sum(self._other.values())
-        return [f"Class maps differ: {counted(total, 'object')} with another number than its name has: {some}. The name "
-                f"counts."] if total else []  # fmt: skip
+        objects = counted(total, "object has", "objects have")
+        return [f"Class maps differ: {objects} another number than its name: {some}. The name counts."] if total else []
 
     def _names_for(self, name: str) -> tuple[str, dict[Any, str]]:
         """The label map in the nearest folder on the way up; of several there the one that is called so."""
@@ -147,13 +147,12 @@ class _Reader:
         inside = any(features.get(PICTURE) or ())
         if not inside:  # it may lie beside
             path = (self._builder.find(name)[0] if isinstance(name, str) and name else "") or path
-        stated = (features.get("image/width") or [0])[0], (features.get("image/height") or [0])[0]
-        known = isinstance(stated[0], int) and isinstance(stated[1], int) and min(stated) > 0
+        stated = _size(features)
         count = max((len(features.get(key, ())) for key in (*CORNERS, TEXTS, IDS)), default=0)
         per_object = {
             key: values
             for key, values in features.items()
-            if key.startswith(_OBJECT) and count and len(values) == count and key not in (*CORNERS, TEXTS, IDS)
+            if key.startswith(OBJECT) and count and len(values) == count and key not in (*CORNERS, TEXTS, IDS)
         }
         own = {*DERIVED, *CORNERS, TEXTS, IDS, WHOLE_TEXTS, WHOLE_IDS, *per_object}
         about = {key: [_text(v) for v in values] for key, values in sorted(features.items()) if key not in own}
@@ -161,11 +160,11 @@ class _Reader:
             path,
             split,
             {key: values[0] if len(values) == 1 else values for key, values in about.items() if values},
-            (int(stated[0]), int(stated[1])) if known else None,
+            stated,
             where,
         )
         # Where the picture is nowhere, its size is what the record says.
-        size = stated if known and not inside and "#" in path else None
+        size = stated if not inside and "#" in path else None
         self._add_objects(row, path, features, per_object, count, where, file, names, size)
         wholes = max(len(features.get(WHOLE_TEXTS, ())), len(features.get(WHOLE_IDS, ())))
         for at in range(0 if count else wholes):
@@ -197,7 +196,7 @@ class _Reader:
                 self._builder.reject(path, f"{where}: its corners are no numbers")
                 return
             label = self._label(texts, ids, at, where, file, names)
-            attributes = {key.removeprefix(_OBJECT): _text(values[at]) for key, values in sorted(per_object.items())}
+            attributes = {key.removeprefix(OBJECT): _text(values[at]) for key, values in sorted(per_object.items())}
             box = [left, top, right - left, bottom - top]  # type: ignore[operator]
             if size:
                 box = [share * side for share, side in zip(box, (*size, *size), strict=True)]  # type: ignore[operator]
@@ -213,7 +212,13 @@ class _Reader:
             return text
         if number in names:
             return names[number]
-        return "" if number is None or number == 0 else str(number)
+        return str(number) if isinstance(number, int) and number else ""
+
+
+def _size(features: dict[str, Value]) -> tuple[int, int] | None:
+    """(width, height) that a record says, None if it does not."""
+    width, height = ((features.get(key) or [0])[0] for key in ("image/width", "image/height"))
+    return (width, height) if isinstance(width, int) and isinstance(height, int) and width > 0 < height else None
 
 
 def _text(value: Any) -> Any:

@@ -8,6 +8,7 @@ behind each name says what is in the pictures as a whole.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from curation.progress import Progress
 from curation.records import Records, path_to_text
 
 SETS = "imagesets/main/"
+ALL = "all"  # a list of pictures that are in no split
 LABEL_MAP = "labelmap.txt"  # name:color:parts:actions, as CVAT and Datumaro write it
 _LOOKED_AT = 20  # XML files of a folder, to find out whether they are of this format
-_MARKS = {"1", "0", "-1"}
+_MARKED = re.compile(r".*\S\s+(?:1|0|-1)")
 _MASKS = {"segmentationclass", "segmentationobject"}  # folders beside JPEGImages that hold no photos
 _WHOLE = ("train", "val", "trainval", "test")  # names of sets that are no class
 
@@ -161,26 +163,29 @@ def _by_tail(where: str, sets: _Sets) -> str:
 def _read_sets(root: Path, files: list[str], builder: Builder) -> _Sets:
     """train, val and test first, since trainval says less; class files are those with a mark behind every name."""
     sets = _Sets()
-    whole = [name for name in files if name.rpartition("/")[2].lower()[:-4] in _WHOLE]
-    others = [name for name in files if name not in whole]
-    whole.sort(key=lambda name: name.lower().endswith("trainval.txt"))
-    known = {name.rpartition("/")[2].lower()[:-4] for name in whole} | set(_WHOLE)
-    for name in [*whole, *others]:
-        where = path_to_text(name)
-        lines = _lines(root, where, builder)
+    texts = {}
+    for name in files:
         builder.used(name)
-        stem = where.rpartition("/")[2][:-4]
-        label, _, split = stem.rpartition("_")
-        marked = [line.rpartition(" ") for _, line in lines]
-        if label and split.lower() in known and all(mark in _MARKS for _, _, mark in marked):
-            for (number, _), (named, _, mark) in zip(lines, marked, strict=True):
-                sets.marks[label, named.strip()] = (mark, where, number)
-                sets.splits.setdefault(named.strip(), _split_name(split))
-                sets.wheres.setdefault(named.strip(), f"{where} line {number}")
+        texts[path_to_text(name)] = _lines(root, path_to_text(name), builder)
+    marked = {where for where, lines in texts.items() if lines and all(_MARKED.fullmatch(line) for _, line in lines)}
+    words = {_stem(where).lower() for where in texts if where not in marked} | set(_WHOLE)
+    marked = {where for where in marked if _stem(where).rpartition("_")[2].lower() in words and "_" in _stem(where)}
+    for where in sorted(texts, key=lambda where: (where in marked, _stem(where).lower() in ("trainval", ALL), where)):
+        if where not in marked:
+            for number, line in texts[where]:
+                _put(sets, line, _split_name(_stem(where)), f"{where} line {number}")
             continue
-        for number, line in lines:
-            _put(sets, line, _split_name(stem), f"{where} line {number}")
+        label, _, split = _stem(where).rpartition("_")
+        for number, line in texts[where]:
+            named, mark = line.rsplit(None, 1)
+            sets.marks[label, named] = (mark, where, number)
+            sets.splits.setdefault(named, _split_name(split))
+            sets.wheres.setdefault(named, f"{where} line {number}")
     return sets
+
+
+def _stem(where: str) -> str:
+    return where.rpartition("/")[2][:-4]
 
 
 def _lines(root: Path, where: str, builder: Builder) -> list[tuple[int, str]]:
@@ -200,7 +205,7 @@ def _lines(root: Path, where: str, builder: Builder) -> list[tuple[int, str]]:
 def _put(sets: _Sets, name: str, split: str, where: str) -> None:
     earlier = sets.splits.setdefault(name, split)
     sets.wheres.setdefault(name, where)
-    if earlier != split and split != "trainval":
+    if earlier != split and split not in ("trainval", ""):
         sets.notes.append(
             f"{shown(name)} is in two splits: {sets.wheres[name]} says {shown(earlier)}, which counts, and {where} "
             f"{shown(split)}."
@@ -209,7 +214,7 @@ def _put(sets: _Sets, name: str, split: str, where: str) -> None:
 
 
 def _split_name(name: str) -> str:
-    return canonical_split(name)
+    return "" if name.lower() == ALL else canonical_split(name)
 
 
 def _named(pictures: Twins, name: str, where: str, builder: Builder) -> list[str]:

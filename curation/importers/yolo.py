@@ -17,29 +17,32 @@ from curation.importers.boxes import Builder
 from curation.importers.class_maps import merge_class_maps
 from curation.importers.glance import Glance
 from curation.importers.options import ImportOptions
-from curation.importers.places import list_source, real_folder
+from curation.importers.places import list_source, real_file, real_path
 from curation.importers.twins import Twins, files_ending, split_of_folders
 from curation.importers.yolo_lists import CLASS_FILES, Lists, read_lists
 from curation.importers.yolo_text import LOOKS, read_line
 from curation.progress import Progress
 from curation.records import Records, path_to_text
 
+ABOUT = "data.yaml"  # where `Records.about` has what else such a file says
 _LOOKED_AT = 20
 _LABEL_FOLDERS = {"labels", "label", "annotations", "obj_train_data", "obj_valid_data", "obj_test_data"}
 
 
 def recognises(seen: Glance) -> str:
     """Why a source is of this format, or ""."""
-    if seen.is_file or not seen.pictures:
+    if not seen.is_file and not seen.pictures:
         return ""
     for name in seen.ending(".yaml", ".yml"):
         lines = seen.head(name).splitlines()
         keys = {line.partition(":")[0].strip() for line in lines if line[:1].strip() not in ("", "-", "#")}
         if "names" in keys and keys & {"train", "val", "nc", "path"}:
             return f"{shown(name, limit=200)} lists classes and splits, as for YOLO"
-    for name in seen.ending(".names", ".data"):
+    for name in seen.ending(".names", ".data") if not seen.is_file else ():
         return f"there is {shown(name, limit=200)}, as for YOLO"
-    texts = [name for name in seen.ending(".txt") if name.rpartition("/")[2].lower() not in CLASS_FILES]
+    texts = [
+        name for name in seen.ending(".txt") if not seen.is_file and name.rpartition("/")[2].lower() not in CLASS_FILES
+    ]
     heads = [seen.head(name, 4096).strip() for name in texts[:_LOOKED_AT]]
     said = [head for head in heads if head]
     like = [head for head in said if LOOKS.fullmatch(head.splitlines()[0])]
@@ -59,7 +62,8 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     LabelParseError : the data.yaml is broken.
     SourceError : there is no label file.
     """
-    root = real_folder(source)
+    path = real_path(source)  # of the folder, or of the data.yaml in it
+    root = path if path.is_dir() else real_file(source).parent
     listing = list_source(root, workspace, progress)
     builder = Builder(root, "yolo", listing, options)
     pictures = set(map(path_to_text, listing.images))
@@ -84,7 +88,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
         builder.note(
             "There is no list of class names (data.yaml, obj.names, classes.txt): classes are called as numbers."
         )
-    return builder.records(classes, about=lists.about, progress=progress)
+    return builder.records(classes, about={ABOUT: lists.about} if lists.about else {}, progress=progress)
 
 
 def _add_files(
