@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import tarfile
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from curation.errors import UnreadableError
 
 MAX_MEMBER_BYTES = 512 * 2**20
 MAX_GROUP_BYTES = 2 * 2**30  # of the pictures in one row group of a table, which are read together
+MAX_GROUP_ROWS = 2**20  # as pyarrow writes them, where nobody says otherwise
 MAX_MEMBERS = 5_000_000  # of one archive; a header is 512 bytes, so that many take 2.5 GB
 SUFFIXES = tuple(suffix for _, _, suffixes in FORMATS.values() for suffix in suffixes.split())
 
@@ -51,7 +53,7 @@ def read_member(path: Path, key: str, index: int) -> bytes:
     except UnreadableError:
         raise
     except Exception as error:  # tar and Parquet readers raise anything when fed damaged bytes
-        raise UnreadableError(f"the file that holds it is damaged ({str(error)[:120]})") from error
+        raise UnreadableError(f"the file that holds it is damaged ({' '.join(str(error).split())[:120]})") from error
 
 
 def _from_tfrecord(path: Path, index: int) -> bytes:
@@ -90,14 +92,28 @@ def _tar_index(path: str, size: int, modified: int) -> np.ndarray:
     """(n, 2) int64: where the pictures of an archive start, and their lengths in bytes."""
     places: list[tuple[int, int]] = []
     with tarfile.open(path, mode="r:") as archive:  # not compressed: a small file cannot become a large one
-        for count, member in enumerate(iter(archive.next, None), start=1):
-            # Every header is kept there otherwise, about 400 bytes each. (Its type stubs do not know the attribute.)
-            archive.members = []  # type: ignore[attr-defined]
+        for count, member in enumerate(_members(archive), start=1):
             if count > MAX_MEMBERS:
                 raise UnreadableError(f"the archive has more than {MAX_MEMBERS:,} members")
+            if member.size < 0 or archive.offset <= member.offset:  # it would lead back, and round for ever
+                raise UnreadableError("the archive is damaged (a file of a negative size)")
             if member.isreg() and not member.issparse() and member.name.lower().endswith(SUFFIXES):
                 places.append((member.offset_data, member.size))
     return np.array(places, dtype=np.int64).reshape(-1, 2)
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """All of an archive, up to where it is cut off: what lies before is whole."""
+    while True:
+        # Every header is kept there otherwise, about 400 bytes each. (Its type stubs do not know the attribute.)
+        archive.members = []  # type: ignore[attr-defined]
+        try:
+            member = archive.next()
+        except tarfile.ReadError:
+            return
+        if member is None:
+            return
+        yield member
 
 
 # --- Parquet -----------------------------------------------------------------------------------------------------
@@ -110,7 +126,7 @@ class _Table:
     reader: Any
     starts: np.ndarray
     group: int = -1
-    pictures: Any = None
+    pictures: list[bytes | None] = field(default_factory=list)
 
 
 def _from_parquet(path: str, size: int, modified: int, key: str, index: int) -> bytes:
@@ -120,12 +136,12 @@ def _from_parquet(path: str, size: int, modified: int, key: str, index: int) -> 
     group = int(np.searchsorted(table.starts, index, side="right")) - 1
     if table.group != group:
         table.pictures, table.group = _read_group(table.reader, group, key), group
-    value = table.pictures[index - int(table.starts[group])].as_py()
+    value = table.pictures[index - int(table.starts[group])]
     if value is None:
         raise UnreadableError("there is no picture in this row of the table")
     if len(value) > MAX_MEMBER_BYTES:
         raise UnreadableError(f"larger than {MAX_MEMBER_BYTES // 2**20} MB ({len(value):,} bytes)")
-    return bytes(value)
+    return value
 
 
 @lru_cache(maxsize=4)
@@ -135,27 +151,38 @@ def _open_table(path: str, size: int, modified: int, key: str) -> _Table:
 
     reader = pq.ParquetFile(pa.OSFile(os.fsencode(path)))
     counts = [reader.metadata.row_group(at).num_rows for at in range(reader.metadata.num_row_groups)]
+    if min(counts, default=0) < 0:
+        raise UnreadableError("the table has a negative number of rows")
     return _Table(reader, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
-def _read_group(reader: Any, group: int, key: str) -> Any:
-    """The bytes of all pictures of a row group, as an Arrow array."""
+def _read_group(reader: Any, group: int, key: str) -> list[bytes | None]:
+    """The bytes of all pictures of a row group."""
     import pyarrow as pa
 
-    facts = reader.metadata.row_group(group)
-    columns = [facts.column(at) for at in range(facts.num_columns)]
-    names = [column.path_in_schema for column in columns]
+    # From the schema: what a damaged row group says of its columns makes pyarrow end the process.
+    names = {reader.schema.column(at).path for at in range(len(reader.schema))}
     name = next((name for name in (f"{key}.bytes", key) if name in names), "")
     if not name:
         raise UnreadableError(f"the table has no column '{key}' of pictures")
-    unpacked = columns[names.index(name)].total_uncompressed_size
-    if unpacked > MAX_GROUP_BYTES:
-        raise UnreadableError(f"its row group unpacks to {unpacked:,} bytes; write smaller row groups")
-    found = reader.read_row_group(group, columns=[name]).column(0).combine_chunks()
-    if pa.types.is_struct(found.type):
-        found = found.field("bytes")
-    if not (pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)):
-        raise UnreadableError(f"the column '{key}' holds {found.type}, not the bytes of pictures")
-    if len(found) != facts.num_rows:
-        raise UnreadableError("the table has fewer rows than it says")
-    return found
+    rows = reader.metadata.row_group(group).num_rows
+    if rows > MAX_GROUP_ROWS:
+        raise UnreadableError(f"its row group has {rows:,} rows; write smaller row groups")
+    pictures: list[bytes | None] = []
+    size = 0
+    # Row by row: a dictionary of one value that every row repeats, or a page that is larger than the footer says, would
+    # unpack to any size at once.
+    for batch in reader.iter_batches(1, row_groups=[group], columns=[name], use_threads=False):
+        found = batch.column(0)
+        if pa.types.is_struct(found.type):
+            found = found.field("bytes")
+        if not (pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)):
+            raise UnreadableError(f"the column '{key}' holds {found.type}, not the bytes of pictures")
+        values = found.to_pylist()
+        size += sum(len(value) for value in values if value is not None)
+        if size > MAX_GROUP_BYTES:
+            raise UnreadableError(f"its row group unpacks to more than {MAX_GROUP_BYTES:,} bytes; write smaller ones")
+        pictures += values
+    if len(pictures) != rows:
+        raise UnreadableError("the table has another number of rows than it says")
+    return pictures
