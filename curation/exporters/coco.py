@@ -131,7 +131,7 @@ def _captions(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _head(content: Content, split: str, word: str) -> dict[str, Any]:
-    """What the source says of all of it, or of this split; and the name of the split where that of the file does not."""
+    """What the source says of all of it, or of this split; and the split where the name of the file does not say it."""
     about = content.about
     by_split = about.get("by_split")
     if isinstance(by_split, dict):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import posixpath
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +22,8 @@ from curation.importers.box_tables import MOST_PX, at, fit_task, label_fault, nu
 from curation.importers.json_file import to_json
 from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
+from curation.importers.picture_finder import PictureFinder
 from curation.importers.picture_size import picture_size
-from curation.importers.table_paths import Finder, refusal, tidy
 from curation.progress import SILENT, Progress
 from curation.records import Records, empty_annotations, empty_samples, make_sample_id, path_to_text
 from curation.wording import counted
@@ -54,8 +53,7 @@ class Builder:
     def __init__(self, root: Path, source_format: str, listing: Listing, options: ImportOptions) -> None:
         self.root, self.format, self.options = root, source_format, options
         self._listing = listing
-        self._finder = Finder(listing)
-        self._endings: dict[str, list[str]] | None = None
+        self._finder = PictureFinder(listing)
         self._notes: list[str] = []
         self._rejected: list[tuple[str, str]] = []
         self._used: set[str] = set()
@@ -81,40 +79,8 @@ class Builder:
     # --- what an importer says ---------------------------------------------------------------------------------------
 
     def find(self, name: str, folders: Sequence[str] = ("",)) -> tuple[str, str]:
-        """(path, "") of the picture that a format calls `name`, or ("", why there is none).
-
-        Looked for below each of `folders` (relative to the root), then as the only path that ends so. `..` may climb as
-        long as it stays in the root. Only what the walk has found is given back, so no name can lead out of it.
-        """
-        for folder in folders:
-            path = f"{folder}/{name}" if folder else name
-            if path in self._finder.known:
-                return path, ""
-        plain = name.strip().replace("\\", "/")
-        if ".." in plain.split("/") and not refusal("/".join(part for part in plain.split("/") if part != "..")):
-            for folder in folders:
-                path = posixpath.normpath(f"{folder}/{plain}" if folder else plain)
-                if path in self._finder.known:
-                    return path, ""
-        why = refusal(name)
-        for folder in folders if not why else ():
-            path, why = self._finder.find(f"{folder}/{name}" if folder else name)
-            if path:
-                return path, ""
-        return self._find_ending(tidy(plain), why) if not refusal(name) else ("", why)
-
-    def _find_ending(self, name: str, why: str) -> tuple[str, str]:
-        if self._endings is None:
-            self._endings = {}
-            for path in self._finder.known:
-                self._endings.setdefault(path.rpartition("/")[2], []).append(path)
-        name = path_to_text(name)
-        twins = [path for path in self._endings.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
-        if len(twins) == 1:
-            return twins[0], ""
-        if twins:
-            return "", f"{len(twins)} pictures have this name, in different folders"
-        return "", why
+        """(path, "") of the picture that a format calls `name`, or ("", why there is none): see PictureFinder."""
+        return self._finder.find_below(name, folders)
 
     def picture(
         self,

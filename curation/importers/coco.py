@@ -18,7 +18,7 @@ from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
 from curation.importers.places import list_source, real_file, real_folder
 from curation.importers.table_paths import list_mentioned
-from curation.importers.twins import files_ending
+from curation.importers.twins import files_ending, split_of_folders
 from curation.progress import Progress
 from curation.records import Records, path_to_text, text_to_path
 from curation.wording import counted
@@ -188,6 +188,8 @@ class _Reader:
                 builder.reject(file.path, f"{where} has no {'id' if key is None else 'file_name'}")
                 continue
             path, why = builder.find(image["file_name"], folders)
+            if path and file.split and split_of_folders(path) not in ("", file.split):
+                path, why = "", f"the only picture of that name is in another split: {shown(path, limit=200)}"
             if not path:
                 builder.reject(image["file_name"], f"{where}: {why}")
                 row = -1
