@@ -23,9 +23,13 @@ class Mark:
 
 
 def marks_of(content: Content) -> Iterator[list[Mark]]:
-    """The annotations of each of `content.samples`, in order; [] for one without any."""
+    """The annotations of each of `content.samples`, [] for one without any.
+
+    They are in the order in which the source had them, that of the numbers in their ids.
+    """
     rows = content.rows
     number = {label: k for k, label in enumerate(content.classes)}
+    ids = rows["annotation_id"].tolist()
     labels, attributes = rows["label"].tolist(), rows["attributes"].tolist()
     boxes = rows[["x", "y", "w", "h"]].to_numpy(np.float64)
     boxed = (~np.isnan(boxes).any(axis=1)).tolist()
@@ -34,7 +38,7 @@ def marks_of(content: Content) -> Iterator[list[Mark]]:
     for start, end in zip(first.tolist(), [*first[1:].tolist(), len(rows)], strict=True):
         yield [
             Mark(labels[k], number[labels[k]], tuple(values[k]) if boxed[k] else None, as_object(attributes[k]))
-            for k in range(start, end)
+            for k in sorted(range(start, end), key=lambda k: (len(ids[k]), ids[k]))
             if labels[k] != ""
         ]
 

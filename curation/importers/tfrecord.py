@@ -208,11 +208,11 @@ class _Reader:
         text = _text(texts[at]) if at < len(texts) else ""
         if isinstance(text, str) and text:
             if number in names and names[number] != text:
-                self._other[f"{where} says {number} and {shown(text)}, {file} calls it {shown(names[number])}"] += 1
+                self._other[f"{where} says {number!r} and {shown(text)}, {file} calls it {shown(names[number])}"] += 1
             return text
         if number in names:
             return names[number]
-        return str(number) if isinstance(number, int) and number else ""
+        return str(int(number)) if isinstance(number, int) and number else ""
 
 
 def _size(features: dict[str, Value]) -> tuple[int, int] | None:

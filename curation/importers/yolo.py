@@ -62,8 +62,8 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     LabelParseError : the data.yaml is broken.
     SourceError : there is no label file.
     """
-    path = real_path(source)  # of the folder, or of the data.yaml in it
-    root = path if path.is_dir() else real_file(source).parent
+    place = real_path(source)  # the folder, or the data.yaml in it
+    root = place if place.is_dir() else real_file(source).parent
     listing = list_source(root, workspace, progress)
     builder = Builder(root, "yolo", listing, options)
     pictures = set(map(path_to_text, listing.images))
