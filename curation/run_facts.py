@@ -25,6 +25,7 @@ COLUMNS = {
         *("given_label", "suggestion", "evidence"),
     ),
     "rejected": ("path", "reason"),
+    "boxes": ("annotation_id", "sample_id", "label", "x", "y", "w", "h"),
 }
 
 

@@ -7,6 +7,7 @@
 .curate/runs/<run_id>/                  a complete run, never changed again
     samples.parquet  issues.parquet     the tables
     rejected.parquet                    what the source holds or lists and is no sample, and why
+    boxes.parquet                       of a detection set: the boxes in readable pictures
     pred_probs.npy  fold.npy ...        the arrays (ARRAYS), those that the mode has
     run.json                            settings, seed, versions, timings, counts; written last
 """
@@ -47,6 +48,12 @@ ARRAYS = (
     "neighbours",  # (N, k) int64 row numbers, -1 = none
     "neighbour_distances",  # (N, k) float32, cosine distance
     "fold",  # (N,) int, the fold whose model did not see the sample
+    # The same of the boxes of a detection set: row i is row i of boxes.parquet.
+    "box_pred_probs",
+    "box_training_margin",
+    "box_embeddings",
+    "box_neighbours",
+    "box_neighbour_distances",
 )
 
 
@@ -231,12 +238,16 @@ class Run:
         """`path` and `reason` of everything that the source holds or lists and that is no sample."""
         return self._table("rejected")
 
+    def boxes(self) -> pd.DataFrame:
+        """annotation_id, sample_id, label, x, y, w, h and fold (-1 = not judged) of a detection set's boxes."""
+        return self._table("boxes")
+
     def has_array(self, name: str) -> bool:
         """Whether the run kept that array (see ARRAYS)."""
         return name in self.info["arrays"]
 
     def array(self, name: str) -> np.ndarray:
-        """A read-only memory map of one of ARRAYS, row i is the i-th readable sample.
+        """A read-only memory map of one of ARRAYS, row i is the i-th readable sample (box_*: row i of `boxes`).
 
         Raises
         ------

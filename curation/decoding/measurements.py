@@ -39,19 +39,31 @@ class Prepared:
 def prepare(canonical: Picture, large: Picture, size: int) -> Prepared:
     """All that takes the whole picture; `large` has at least `size` pixels on its short side, if there are so many."""
     rgb = canonical.rgb
-    pixel_hash = hashlib.sha256(f"{canonical.width_px}x{canonical.height_px} ".encode())
-    pixel_hash.update(rgb.tobytes())
-    factor = max(rgb.size) // SMALL_PX
-    small = rgb.reduce(factor) if factor > 1 else rgb
-    luma = np.asarray(small.convert("L"))
+    small = _small(rgb)
     thumbnail = _squash(rgb, small, GREY_PX)
-    return Prepared(
-        thumbnail if size == GREY_PX else _squash(large.rgb, small, size),
-        thumbnail,
-        np.bincount(luma.ravel(), minlength=256),
-        _sharpness(luma.astype(np.int16)),
-        pixel_hash.digest()[:16],
-    )
+    pixels = thumbnail if size == GREY_PX else _squash(large.rgb, small, size)
+    return _prepared(pixels, thumbnail, rgb, small, (canonical.width_px, canonical.height_px))
+
+
+def prepare_crop(inside: Image.Image, around: Image.Image, size: int) -> Prepared:
+    """The same of a box: `around` is its size x size picture, `inside` the box alone, which is measured."""
+    thumbnail = around if size == GREY_PX else _squash(around, around, GREY_PX)
+    return _prepared(around, thumbnail, inside, _small(inside), inside.size)
+
+
+def _small(rgb: Image.Image) -> Image.Image:
+    factor = max(rgb.size) // SMALL_PX
+    return rgb.reduce(factor) if factor > 1 else rgb
+
+
+def _prepared(
+    pixels: Image.Image, thumbnail: Image.Image, rgb: Image.Image, small: Image.Image, whole: tuple[int, int]
+) -> Prepared:
+    pixel_hash = hashlib.sha256(f"{whole[0]}x{whole[1]} ".encode())
+    pixel_hash.update(rgb.tobytes())
+    luma = np.asarray(small.convert("L"))
+    histogram = np.bincount(luma.ravel(), minlength=256)
+    return Prepared(pixels, thumbnail, histogram, _sharpness(luma.astype(np.int16)), pixel_hash.digest()[:16])
 
 
 def _squash(full: Image.Image, small: Image.Image, size: int) -> Image.Image:

@@ -37,6 +37,9 @@ class Inputs:
     neighbour_distances : (N, k) float32, cosine distance in [0, 2]
     blind_neighbours : the embeddings come from a model that never saw these labels (a frozen backbone), so that
         neighbours may vote on a label; otherwise they are only shown
+    boxes : (N, 4) float64 x, y, w, h in pixels of the upright picture, where a row is a box; several rows then have
+        the same sample_id, and `samples` says how large the picture is as picture_width_px, picture_height_px
+    box_counts : (N, K) int64, where a row is a picture of a set of boxes: how many of each class it has
     """
 
     samples: pd.DataFrame
@@ -54,6 +57,8 @@ class Inputs:
     neighbours: np.ndarray | None = None
     neighbour_distances: np.ndarray | None = None
     blind_neighbours: bool = False
+    boxes: np.ndarray | None = None
+    box_counts: np.ndarray | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

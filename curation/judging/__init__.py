@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Inputs
-from curation.judging import single_label
+from curation.judging import boxes, single_label
+from curation.judging.work import Judged as Judged
 from curation.judging.work import Work
 from curation.pixels import Pixels
 
-
-@dataclass(frozen=True)
-class Judged:
-    """What a run knows.
-
-    pictures : one row per readable picture; samples.parquet is made of them
-    labelled : one row per label that was judged; of single-label sets the same object as `pictures`
-    notes : sentences that the user should see
-    facts : what run.json says beside what it says of every run
-    """
-
-    pictures: Inputs
-    labelled: Inputs
-    notes: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def levels(self) -> list[Inputs]:
-        """What detectors look at, one after the other."""
-        return [self.pictures] if self.labelled is self.pictures else [self.pictures, self.labelled]
-
-
 # (work, pixels, pictures, rows of `pixels` that they are, annotations) -> what the run knows
 Judge = Callable[[Work, Pixels, Inputs, np.ndarray, pd.DataFrame], Judged]
+
+
+def _single_label(
+    work: Work, pixels: Pixels, pictures: Inputs, readable: np.ndarray, annotations: pd.DataFrame
+) -> Judged:
+    inputs, notes = single_label.judge(work, pixels, pictures, readable)
+    return Judged(inputs, inputs, notes)
+
+
+JUDGES: dict[str, Judge] = {
+    "single-label": _single_label,
+    "multi-label": _single_label,
+    "detection": boxes.judge,
+}
 
 
 def judge(
@@ -49,5 +40,4 @@ def judge(
     pictures, readable : as curation.judging.pictures.picture_inputs gives them
     annotations : of the version that is scored
     """
-    inputs, notes = single_label.judge(work, pixels, pictures, readable)
-    return Judged(inputs, inputs, notes, {"task": task} if task != "single-label" else {})
+    return JUDGES[task](work, pixels, pictures, readable, annotations)

@@ -71,8 +71,9 @@ def judge(work: Work, pixels: Pixels, inputs: Inputs, readable: np.ndarray) -> t
     return inputs, fold_notes(inputs, n_folds, work.folds)
 
 
-def why_untrainable(labels: np.ndarray, groups: np.ndarray) -> str:
-    """Why no model could judge a single label (N,) of pictures in `groups` (N,), "" where one can."""
+def why_untrainable(labels: np.ndarray, groups: np.ndarray, many: str = "pictures") -> str:
+    """Why no model could judge a single label (N,) of pictures (or of what `many` says) in `groups` (N,), "" where one
+    can."""
     known = np.flatnonzero(labels >= 0)
     pairs = pd.DataFrame({"label": labels[known], "group": groups[known]}).drop_duplicates()
     if not len(known):
@@ -80,11 +81,11 @@ def why_untrainable(labels: np.ndarray, groups: np.ndarray) -> str:
     if pairs["label"].nunique() == 1:
         return "there is one class only"
     if len(known) < MIN_LABELLED:
-        return f"there are too few labelled pictures ({len(known)}; {MIN_LABELLED} are the least)"
+        return f"there are too few labelled {many} ({len(known)}; {MIN_LABELLED} are the least)"
     if pairs["group"].nunique() == 1:
-        return "all labelled pictures are copies of each other, or in one group"
+        return f"all labelled {many} are copies of each other, or in one group"
     if not pairs["label"].duplicated().any():
-        return "no class has two pictures that are independent of each other"
+        return f"no class has two {many} that are independent of each other"
     return ""
 
 

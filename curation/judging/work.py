@@ -1,13 +1,15 @@
-"""What every step of a run has at hand: where to put things, what was chosen, and how long it takes."""
+"""What every step of a run has at hand: where to put things, what was chosen, how long it takes; and what it knows."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from curation.detectors.contract import Inputs
 from curation.progress import Progress
 from curation.runs import Partial
 from curation.training.plan import Plan
@@ -41,3 +43,24 @@ class Work:
     workspace: Path
     clock: Clock
     progress: Progress
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a run knows.
+
+    pictures : one row per readable picture; samples.parquet is made of them
+    labelled : one row per label that was judged; of single-label sets the same object as `pictures`
+    notes : sentences that the user should see
+    facts : what run.json says beside what it says of every run
+    """
+
+    pictures: Inputs
+    labelled: Inputs
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> list[Inputs]:
+        """What detectors look at, one after the other."""
+        return [self.pictures] if self.labelled is self.pictures else [self.pictures, self.labelled]
