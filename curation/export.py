@@ -102,7 +102,7 @@ def export(
     cluster = _clusters(run, content)
     if settings.ratios:
         content = resplit(content, read_ratios(settings.ratios), settings.seed, cluster)
-    place = check_place(Path(dest), _sources(content), workspace, settings.overwrite)
+    place = check_place(Path(dest), _sources(content, run), workspace, settings.overwrite)
     if options.images in ("link", "symlink"):
         _check_linked(content, workspace, progress)
     with new_folder(place) as folder:
@@ -147,8 +147,12 @@ def _check_task(name: str, task: str) -> None:
         raise SettingsError(f"--format {name} cannot hold {what}; these can: {able or 'none yet'}.")
 
 
-def _sources(content: Content) -> list[Path]:
-    """The folders and files at the top of the source that hold pictures; all of it where pictures lie at its top."""
+def _sources(content: Content, run: Run | None) -> list[Path]:
+    """Where nothing may be written. All of a source that is a folder; of the folder that a source file lies in, which
+    is perhaps where somebody works, only what at its top holds pictures: all of it where they lie at its top."""
+    info = run.info if run is not None else {}
+    if not os.path.isfile(os.path.join(str(info.get("root", "")), os.path.basename(str(info.get("source", ""))))):
+        return [content.root]
     paths = content.rows["path"].tolist()
     tops = {path.split("/")[0] for path in paths}
     files = {top.partition("#")[0] for top in tops}

@@ -89,7 +89,7 @@ def _shards(
         with _writer(data / name, schema) as writer:
             while end < len(rows) and size < SHARD_BYTES:
                 block = list(rows[end : end + ROWS])
-                images = [
+                images: list[dict[str, Any]] = [
                     {"bytes": data, "path": names[row]} for row, data in zip(block, pictures, strict=False)
                 ]  # zip takes one from `block` first, so that no picture is read and lost
                 size += sum(len(image["bytes"]) for image in images)
