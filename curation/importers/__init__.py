@@ -16,7 +16,9 @@ from curation.importers import (
     exported,
     filename,
     folder,
+    labelme,
     oidv4,
+    openimages,
     table,
     tfrecord,
     torchvision_set,
@@ -42,18 +44,22 @@ IMPORTERS: dict[str, Importer] = {
     "torchvision": torchvision_set.load,
     "exported": exported.load,
     "coco": coco.load,
+    "labelme": labelme.load,
     "voc": voc.load,
     "oidv4": oidv4.load,
     "yolo": yolo.load,
+    "openimages": openimages.load,
     "tfrecord": tfrecord.load,
 }
 
 # Who is asked whether a source is theirs, in this order, before it is taken for class folders: why it is, or "".
 RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (
     ("coco", coco.recognises),
+    ("labelme", labelme.recognises),
     ("voc", voc.recognises),
     ("oidv4", oidv4.recognises),
     ("yolo", yolo.recognises),
+    ("openimages", openimages.recognises),
     ("tfrecord", tfrecord.recognises),
 )
 

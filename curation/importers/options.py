@@ -27,6 +27,7 @@ _USED_BY: dict[str, frozenset[str]] = {
     "oidv4": frozenset({"task"}),
     "yolo": frozenset({"task"}),
     "tfrecord": frozenset({"task"}),
+    "openimages": frozenset({"task"}),
     "labelme": frozenset({"task"}),
     "cvat": frozenset({"task"}),
     "labelstudio": frozenset({"task"}),
