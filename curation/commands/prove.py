@@ -89,9 +89,10 @@ def _print(proof: Proof, page: Path) -> None:
 
     console = stdout_console()
     plan = proof.plan
+    network = "" if plan.model == plan.mode else f", {visible(plan.model)}"
     console.print(
         f"Asked about {len(proof.holdout.rows):,} pictures ({visible(proof.holdout.name)}); "
-        f"{counted(proof.settings.seeds, 'network')} for each line, --mode {plan.mode}, {visible(plan.model)}.\n"
+        f"{counted(proof.settings.seeds, 'network')} for each line, --mode {plan.mode}{network}.\n"
     )
     drawn = table("Trained on", ">Pictures", ">Accuracy", ">Macro F1", ">Change, points (95 %)")
     first = proof.arms["after"]

@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Train one network on a version, and write it with all that is needed to use it.
 
-    The recipe is that of curate score. `curate predict` asks the network about new pictures.
+    The network is that of curate score, with cross entropy as its loss. `curate predict` asks the network about new pictures.
     """
     from curation.datasets import find_dataset
     from curation.explain import visible
@@ -72,7 +72,8 @@ def command(
     console, metrics = stdout_console(), facts["metrics"]
     console.print(f"Trained on {facts['trained_on']:,} pictures of {visible(chosen)}: {visible(str(output), 4096)}")
     if metrics is None:
-        console.print("Nothing was measured: there is no split test or val. Name one with --holdout.")
+        why = "as you said" if holdout else "there is no split test or val; name one with --holdout"
+        console.print(f"Nothing was measured: {why}.")
     else:
         console.print(
             f"On {metrics['pictures']:,} pictures ({visible(metrics['holdout'])}): accuracy {metrics['accuracy']:.1%}, "
