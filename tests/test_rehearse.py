@@ -18,7 +18,7 @@ from curation.decisions import Action, Decision
 from curation.errors import CurationError, NotFoundError, SettingsError, WeightsError
 from curation.manifest import NewVersion, manifest_folder, read, write_version
 from curation.manifest.changes import diff
-from curation.rehearsing import Rehearsal, RehearsalSettings, rehearse, settings_of
+from curation.rehearsing import Rehearsal, RehearsalSettings, _copy, _outcome, rehearse, settings_of
 from curation.rehearsing.belief import believe, dataset_of
 from curation.rehearsing.planting import Belief, at_rate, draw_confusions, draw_truth, plant
 from curation.rehearsing.recall import SHARES, Trial, average_precision, expect, ranking
@@ -285,8 +285,6 @@ def test_asked_again_nothing_is_trained_and_more_seeds_add_to_what_is_there(
 
 
 def test_the_copies_of_a_picture_are_wrong_together(scored: tuple[Path, Dataset, Path]) -> None:
-    from curation.rehearsing import _copy
-
     basis = believe(*scored[:2], None, 0.5)
     twins = basis.samples.index[basis.samples["cluster"].duplicated(keep=False)].to_numpy()
     assert len(twins) == 2
@@ -337,8 +335,18 @@ def test_what_the_run_estimates_is_corrected_by_what_it_says_of_copies_whose_err
     assert found.rate_range[0] <= found.rate <= found.rate_range[1]
     known = rehearse(*own, replace(FAST, rate=found.rate, seeds=1))
     assert known.rate_range == (found.rate, found.rate)
-    told, sure = found.outcomes[0].points[3], known.outcomes[0].points[3]
-    assert told.high - told.low > sure.high - sure.low
+
+
+def test_the_interval_holds_for_all_numbers_of_errors_that_there_may_be(scored: tuple[Path, Dataset, Path]) -> None:
+    plan, rng = rehearse(*scored[:2], FAST).outcomes[0].plan, np.random.default_rng(0)
+    wrong = np.arange(3000) < 300
+    trials = [Trial(rng.normal(0, 1, 3000) - 2 * wrong, wrong) for _ in range(3)]
+    known, wide = (_outcome(plan, trials, 300, 1.0, span).points[3] for span in ((1.0, 1.0), (0.5, 2.0)))
+    assert wide.recall == known.recall
+    for factor in (0.5, 2.0):
+        point = _outcome(plan, trials, 300 * factor, factor, (1.0, 1.0)).points[3]
+        assert wide.low <= point.low <= point.recall <= point.high <= wide.high
+    assert wide.high - wide.low > 2 * (known.high - known.low)
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def shares(across: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]]
         ]
     for tick in range(5):
         value = across[-1] * tick / 4
-        parts.append(_text(left + wide * value, bottom + 16, f"{value:.3g}" if not tick else f"{value:.1%}", "middle"))
+        parts.append(_text(left + wide * value, bottom + 16, f"{100 * value:.3g} %", "middle"))
     for place, (name, values) in enumerate(lines):
         kind = "by-lot" if place == len(lines) - 1 else f"line{place % 4}"
         points = " ".join(f"{left + wide * x:.1f},{bottom - up * y:.1f}" for x, y in zip(across, values, strict=True))

@@ -47,9 +47,9 @@ def render(found: Rehearsal) -> str:
 HOW = (
     "<p>The labels of each copy are one guess of what is right, with known errors planted in it: between the classes, "
     "and in the numbers, that the run and its reviewers believe in; every second one rather where the picture looks "
-    "like the wrong class, the others by lot. The interval covers which labels happen to be wrong and the chance in "
-    "training. It does not cover that real errors may be of another kind: those that no model can doubt are in "
-    "nobody's guess. An audit (<code>curate audit</code>) finds out.</p>"
+    "like the wrong class, the others by lot. The interval covers how many labels may be wrong, which ones happen to "
+    "be, and the chance in training. It does not cover that real errors may be of another kind: those that no model "
+    "can doubt are in nobody's guess. An audit (<code>curate audit</code>) finds out.</p>"
 )
 
 
