@@ -12,6 +12,7 @@ from curation.exporters.contract import Content, Exporter, Saved
 from curation.manifest import count_words
 
 MOST_CLASSES = 200  # of the table; curate-export.json has all
+MOST_NOTE = 5000  # characters
 NAME = "README.md"
 
 
@@ -36,7 +37,7 @@ def data_card(
         exporter.reading,
         "```",
         "",
-        *_bullets(saved.notes),
+        *_bullets(escape(note, MOST_NOTE) for note in saved.notes),  # they may quote names of splits
         "## What is in it",
         "",
         *_counts(content, facts),
