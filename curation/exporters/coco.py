@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from curation.exporters.annotations import all_marks
 from curation.exporters.contract import Content, Exporter, Options, Saved
 from curation.exporters.folder import split_folders
-from curation.exporters.marks import Mark, class_numbers, marks_of, plain, sample_facts
+from curation.exporters.marks import Mark, class_numbers, plain, sample_facts
 from curation.exporters.names import file_names
 from curation.exporters.pictures import folders_above, picture_names, place_pictures
 from curation.importers.coco_files import describe
@@ -32,7 +33,7 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
     names = file_names(places, picture_names(content), samples["sample_id"].tolist(), taken)
     hashes, notes = place_pictures(content, names, options.images, folder, progress)
     (folder / "annotations").mkdir()
-    marks, facts = list(marks_of(content)), sample_facts(content)
+    marks, facts = all_marks(content), sample_facts(content)
     own = [name[len(place) + 1 :] for name, place in zip(names, places, strict=True)]
     files = []
     with progress.stage("Writing annotations", len(names)) as advance:

@@ -141,3 +141,8 @@ def number(value: object) -> float:
 def at(where: str, line: int) -> str:
     """`where line 12`, or `where 12` if it ends in a blank, and so says itself what is counted; `where` for line 0."""
     return f"{where}{'' if where.endswith(' ') else ' line '}{line}" if line else where
+
+
+def plain(value: float) -> int | float:
+    """A whole number without a point, as it was written."""
+    return int(value) if float(value).is_integer() else value
