@@ -4,8 +4,8 @@
 
 DATA is the folder of the real data sets, default ../shared/data; a set that is not there is skipped by name. Each set
 is scored once per seed, or the runs of the workspace are read. The right labels tell the real recall of those runs, and
-nothing else; the rehearsal knows the newest of these runs only. Twice: at the rate that this run estimates, and at the
-real one (`--rate`, as an audit would tell it).
+nothing else; the rehearsal knows the newest of these runs only. Twice: at the real rate (`--rate`, as an audit would
+tell it), and at the one that this run estimates.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def measure(name: str, data: Path, workspace: Path, seeds: int) -> None:
     told("real", f"{real[0].wrong.sum():,} wrong", [average_precision(trial) for trial in real],
          np.mean([ranking(trial, SHARES) for trial in real], axis=0), name)  # fmt: skip
     dataset = Dataset(name, manifest_folder(workspace, name))
-    for rate in (None, float(real[0].wrong.mean())):
+    for rate in (float(real[0].wrong.mean()), None):
         start = time.perf_counter()
         found = rehearse(workspace, dataset, RehearsalSettings(rate=rate, seeds=seeds))
         seconds, outcome = time.perf_counter() - start, found.outcomes[0]
