@@ -22,7 +22,7 @@ from curation.report.proof import render, verdict, write_page
 from curation.score import ScoreSettings, score
 
 NAME = "shapes"
-FAST = {"mode": "compact", "epochs": 6, "size_px": 16, "seeds": 2, "device": "cpu"}
+FAST = {"mode": "compact", "epochs": 8, "size_px": 16, "seeds": 2, "device": "cpu"}
 
 
 def draw(label: str, rng: np.random.Generator) -> Image.Image:
