@@ -3,6 +3,7 @@
 from curation.exporters import (
     coco,
     csv_table,
+    cvat,
     folder,
     hdf5,
     labelme,
@@ -26,6 +27,7 @@ EXPORTERS: dict[str, Exporter] = {
     "npz": npz.EXPORTER,
     "coco": coco.EXPORTER,
     "labelme": labelme.EXPORTER,
+    "cvat": cvat.EXPORTER,
     "voc": voc.EXPORTER,
     "yolo": yolo.EXPORTER,
     "openimages": openimages.EXPORTER,

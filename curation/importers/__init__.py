@@ -13,6 +13,8 @@ from curation.export_table import NAME, is_export
 from curation.importers import (
     arrays,
     coco,
+    csv_set,
+    cvat,
     exported,
     filename,
     folder,
@@ -45,22 +47,26 @@ IMPORTERS: dict[str, Importer] = {
     "exported": exported.load,
     "coco": coco.load,
     "labelme": labelme.load,
+    "cvat": cvat.load,
     "voc": voc.load,
     "oidv4": oidv4.load,
     "yolo": yolo.load,
     "openimages": openimages.load,
     "tfrecord": tfrecord.load,
+    "csv": csv_set.load,
 }
 
 # Who is asked whether a source is theirs, in this order, before it is taken for class folders: why it is, or "".
 RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (
     ("coco", coco.recognises),
+    ("cvat", cvat.recognises),
     ("labelme", labelme.recognises),
     ("voc", voc.recognises),
     ("oidv4", oidv4.recognises),
     ("yolo", yolo.recognises),
     ("openimages", openimages.recognises),
     ("tfrecord", tfrecord.recognises),
+    ("csv", csv_set.recognises),
 )
 
 # What people try, and why it is not read.

@@ -41,7 +41,7 @@ def read_json(path: Path, name: str = "") -> Any:
     SourceError : it cannot be opened, or is larger than MAX_BYTES.
     """
     name = shown(name or path.name, limit=300)
-    text = _decoded(_bytes(path, name), name)
+    text = _decoded(read_bytes(path, name), name)
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
@@ -59,7 +59,13 @@ def place_of(text: str, at: int) -> str:
     return f"line {text.count(chr(10), 0, at) + 1} column {at - text.rfind(chr(10), 0, at)}"
 
 
-def _bytes(path: Path, name: str) -> bytes:
+def read_bytes(path: Path, name: str) -> bytes:
+    """All of a file.
+
+    Raises
+    ------
+    SourceError : it cannot be opened, or is larger than MAX_BYTES.
+    """
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
