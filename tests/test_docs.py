@@ -13,6 +13,7 @@ import pytest
 
 from curation import cli
 from curation.detectors import DETECTORS
+from curation.exporters import EXPORTERS
 from curation.importers import IMPORTERS
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +72,18 @@ def test_every_format_is_documented() -> None:
     formats = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     for name in IMPORTERS:
         assert name in formats, name
+
+
+def test_every_export_format_has_its_row() -> None:
+    formats = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    section = formats.split("\n## Exports\n")[1].split("\n## ")[0]
+    for name, exporter in EXPORTERS.items():
+        rows = [line for line in section.splitlines() if line.startswith(f"| `{name}` |")]
+        assert len(rows) == 1, name
+        assert rows[0].count(" | ") == 2, name
+        assert "DEST" in exporter.reading, name
+    for name in re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE):
+        assert name in EXPORTERS, name
 
 
 def test_links_and_pictures_of_the_documents_are_there() -> None:
