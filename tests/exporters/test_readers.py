@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from curation.export import Exported, ExportSettings, export
+from curation.exporters import arrays
 from curation.manifest.changes import LABELS
 from tests.exporting import HOSTILE_LABELS, make_set, picture
 
@@ -211,3 +212,13 @@ def test_the_lines_of_the_data_card_read_the_export(
     if format != "hdf5":
         count = sum(1 for _ in (read[name]["train"] if format == "parquet" else read[name]))
         assert count >= (1 if format == "csv" else len(HOSTILE_LABELS))  # of a table, iteration gives columns
+
+
+@pytest.mark.parametrize("format", ["hdf5", "npz"])
+def test_soft_labels_that_would_be_too_many_are_left_out_and_the_card_says_so(
+    hostile: dict[str, Any], format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "MOST_SOFT_BYTES", 1000)
+    done = write(hostile, tmp_path / "out", format)
+    assert not [name for name in read_arrays(done.place, format) if "soft_labels" in name]
+    assert "they would be too many to store" in (done.place / "README.md").read_text()
