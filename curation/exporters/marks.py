@@ -68,14 +68,16 @@ def plain(value: float) -> int | float:
 def class_numbers(details: Sequence[Mapping[str, Any]], first: int) -> list[int]:
     """A number for each class: its own where it has one, no other class has it, and it is an integer; else the next
     free one above all, counting from `first`."""
-    own = [one.get("id") for one in details]
-    good = [
-        isinstance(value, int) and not isinstance(value, bool) and own.index(value) == k for k, value in enumerate(own)
-    ]
-    taken = [value for value, right in zip(own, good, strict=True) if right]
+    taken: set[int] = set()
+    own: list[int | None] = []
+    for one in details:
+        value = one.get("id")
+        good = isinstance(value, int) and not isinstance(value, bool) and value not in taken
+        own.append(value if good else None)
+        taken.update([value] if good else [])
     free = max([first - 1, *taken]) + 1
     numbers = []
-    for value, right in zip(own, good, strict=True):
-        numbers.append(value if right else free)
-        free += not right
+    for known in own:
+        numbers.append(free if known is None else known)
+        free += known is None
     return numbers

@@ -19,6 +19,7 @@ from curation.importers import (
     filename,
     folder,
     labelme,
+    labelstudio,
     oidv4,
     openimages,
     table,
@@ -47,6 +48,7 @@ IMPORTERS: dict[str, Importer] = {
     "exported": exported.load,
     "coco": coco.load,
     "labelme": labelme.load,
+    "labelstudio": labelstudio.load,
     "cvat": cvat.load,
     "voc": voc.load,
     "oidv4": oidv4.load,
@@ -59,6 +61,7 @@ IMPORTERS: dict[str, Importer] = {
 # Who is asked whether a source is theirs, in this order, before it is taken for class folders: why it is, or "".
 RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (
     ("coco", coco.recognises),
+    ("labelstudio", labelstudio.recognises),
     ("cvat", cvat.recognises),
     ("labelme", labelme.recognises),
     ("voc", voc.recognises),

@@ -51,10 +51,10 @@ def place_boxes(values: np.ndarray, shares: np.ndarray, sizes: np.ndarray) -> Pl
         inverted = values[:, side] < 0
         values[inverted, corner] += values[inverted, side]
         values[inverted, side] *= -1
-    flat = (values[:, 2] == 0) | (values[:, 3] == 0)
+    flat: np.ndarray = (values[:, 2] == 0) | (values[:, 3] == 0)
     slack = _SLACK * np.nan_to_num(sizes)
     far = values[:, :2] + values[:, 2:]
-    over = (values[:, :2] < -slack).any(axis=1) | (far > sizes + slack).any(axis=1)
+    over: np.ndarray = (values[:, :2] < -slack).any(axis=1) | (far > sizes + slack).any(axis=1)
     return Placed(values, unknown, swapped, flat, over)
 
 
