@@ -1,32 +1,62 @@
-"""A table of labels beside the pictures: `labels.csv` and `images/`."""
+"""A table beside the pictures: `labels.csv`, or `boxes.csv` with a box a line, and `images/`."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from curation.exporters.annotations import all_marks, decimal
 from curation.exporters.contract import Content, Exporter, Options, Saved
+from curation.exporters.marks import marks_of, plain
 from curation.exporters.names import file_names, safe_name
 from curation.exporters.pictures import folders_above, picture_names, place_pictures
+from curation.importers.json_file import to_json
+from curation.importers.own_tables import BOXES, CLASS_COLUMNS, CLASSES, FACTS, SEVERAL, SINGLE
 from curation.issue_files import defuse
 from curation.progress import Progress
 
-NAME = "labels.csv"
-COLUMNS = ("file_name", "label", "class_id", "split", "group", "hard", "labels", "sample_id", "attributes")
+NAME, BOXES_NAME = "labels.csv", "boxes.csv"
+_APOSTROPHE = (
+    "a text that a spreadsheet would run as a formula, or that begins with an apostrophe, has one apostrophe in front"
+)
 
 
 def save(content: Content, options: Options, folder: Path, progress: Progress) -> Saved:
-    """Write `labels.csv`, one line per picture, and the pictures in folders as they are in the source."""
+    """Write the table, and the pictures in folders as they are in the source.
+
+    One label a picture: `labels.csv`, one line per picture. Several: the same with JSON lists. Boxes: `boxes.csv`, one
+    line per box with the columns that TensorFlow's Object Detection API began with, and a line without class for a
+    picture in which nothing is. `classes.csv` has the class list of the last two.
+    """
     names = tree_names(content)
     hashes, notes = place_pictures(content, names, options.images, folder, progress)
-    (folder / NAME).write_text(_table(content, names), encoding="utf-8", newline="")
-    notes.append(
-        "In labels.csv, a text that a spreadsheet would run as a formula, or that begins with an apostrophe, has one "
-        "apostrophe in front. class_id is -1 where there is no label; labels is a JSON list where several are right."
-    )
-    return Saved(names, hashes, files=[NAME], notes=notes)
+    columns: tuple[str, ...]
+    rows: Iterable[list[Any]]
+    if content.task == "single-label":
+        name, columns, rows = NAME, SINGLE, _single(content, names)
+        notes.append("class_id is -1 where there is no label; labels is a JSON list where several are right.")
+    elif content.task == "multi-label":
+        name, columns, rows = NAME, SEVERAL, _several(content, names)
+        notes.append("labels and class_ids are JSON lists; attributes is one with an object per label, or nothing.")
+    else:
+        name, columns, rows = BOXES_NAME, BOXES, _boxes(content, names)
+        notes.append("Corners are edges in pixels of the upright picture, from 0. A line without class: nothing in it.")
+    notes.append(f"In the tables, {_APOSTROPHE}.")
+    facts = content.rows.drop_duplicates("sample_id")["sample_attributes"].tolist()
+    if content.task != "single-label" and any(facts):
+        columns = (*columns, FACTS)
+        said = dict(zip(names, facts, strict=True))
+        rows = ([*row, said[str(row[0])]] for row in rows)
+    _write(folder / name, columns, rows)
+    files = [name]
+    if content.task != "single-label":
+        _write(folder / CLASSES, CLASS_COLUMNS, _classes(content))
+        files.append(CLASSES)
+    return Saved(names, hashes, files=files, notes=notes)
 
 
 def tree_names(content: Content) -> list[str]:
@@ -42,22 +72,59 @@ def _folder(path: str) -> str:
     return "/".join(["images", *(safe_name(part) for part in parts)])
 
 
-def _table(content: Content, names: list[str]) -> str:
-    samples = content.samples
-    attributes = content.rows.drop_duplicates("sample_id")["attributes"].tolist()
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     stream = io.StringIO()
     # Quotes around every text keep "01" from becoming a number for whoever asks.
     writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    columns = (samples[name].tolist() for name in ("label", "class_id", "split", "group", "hard"))
-    rows = zip(names, *columns, content.class_ids, samples["sample_id"].tolist(), attributes, strict=True)
-    for name, label, class_id, split, group, hard, ids, sample_id, more in rows:
-        several = json.dumps([content.classes[k] for k in ids], ensure_ascii=False) if len(ids) > 1 else ""
-        texts = (defuse(text) for text in (name, label))
-        writer.writerow(
-            [*texts, class_id, defuse(split), defuse(group), int(hard), several, defuse(sample_id), defuse(more)]
-        )
-    return stream.getvalue()
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([defuse(cell) if isinstance(cell, str) else cell for cell in row])
+    path.write_text(stream.getvalue(), encoding="utf-8", newline="")
+
+
+def _single(content: Content, names: list[str]) -> Iterator[list[Any]]:
+    attributes = content.rows.drop_duplicates("sample_id")["attributes"].tolist()
+    columns = (content.samples[name].tolist() for name in ("label", "class_id", "split", "group", "hard", "sample_id"))
+    for name, label, class_id, split, group, hard, sample_id, ids, more in zip(
+        names, *columns, content.class_ids, attributes, strict=True
+    ):
+        several = _json([content.classes[k] for k in ids]) if len(ids) > 1 else ""
+        yield [name, label, class_id, split, group, int(hard), several, sample_id, more]
+
+
+def _several(content: Content, names: list[str]) -> Iterator[list[Any]]:
+    columns = (content.samples[name].tolist() for name in ("split", "group", "hard", "sample_id"))
+    for name, marks, split, group, hard, sample_id in zip(names, all_marks(content), *columns, strict=True):
+        attributes = [mark.attributes for mark in marks]
+        labels, ids = _json([mark.label for mark in marks]), _json([mark.class_id for mark in marks])
+        yield [name, labels, ids, split, group, int(hard), sample_id, _json(attributes) if any(attributes) else ""]
+
+
+def _boxes(content: Content, names: list[str]) -> Iterator[list[Any]]:
+    columns = (content.samples[name].tolist() for name in ("width_px", "height_px", "split", "group", "sample_id"))
+    rows = zip(names, marks_of(content), content.samples["hard"].tolist(), *columns, strict=True)
+    for name, marks, hard, width, height, split, group, sample_id in rows:
+        end = [split, group, int(hard), sample_id]
+        for mark in marks:
+            yield [name, width, height, mark.label, *_corners(mark.box), *end, to_json(mark.attributes)]
+        if not marks:
+            yield [name, width, height, "", "", "", "", "", *end, ""]
+
+
+def _corners(box: tuple[float, float, float, float] | None) -> list[Any]:
+    if box is None:
+        return [""] * 4
+    x, y, w, h = box
+    return [plain(float(decimal(value))) for value in (x, y, x + w, y + h)]
+
+
+def _classes(content: Content) -> Iterator[list[Any]]:
+    for number, entry in enumerate(content.class_details):
+        yield [number, entry["name"], to_json({key: value for key, value in entry.items() if key != "name"})]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 EXPORTER = Exporter(
@@ -65,5 +132,5 @@ EXPORTER = Exporter(
     images=("copy", "link", "symlink"),
     sized=False,
     reading="import pandas as pd\n\ntable = pd.read_csv('DEST/labels.csv', keep_default_na=False, dtype=str)",
-    tasks=("single-label", "multi-label"),
+    tasks=("single-label", "multi-label", "detection"),
 )

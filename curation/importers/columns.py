@@ -22,8 +22,12 @@ SPLIT_NAMES = ("split subset",)
 GROUP_NAMES = ("group groupid",)
 
 
-def find_columns(columns: Sequence[str], options: ImportOptions, where: str) -> tuple[dict[str, str], list[str]]:
+def find_columns(
+    columns: Sequence[str], options: ImportOptions, where: str, label: bool = True
+) -> tuple[dict[str, str], list[str]]:
     """The columns for image, label, split and group ("" = none, for the last two), and a sentence on what was guessed.
+
+    label : whether there has to be a column of labels; where not, none is looked for
 
     Raises
     ------
@@ -46,6 +50,9 @@ def find_columns(columns: Sequence[str], options: ImportOptions, where: str) -> 
             options.group_column,
             *found.values(),
         }
+        if role == "label" and not label:
+            found[role] = ""
+            continue
         if given:
             found[role] = _named(given, columns, role, where)
             continue

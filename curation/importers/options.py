@@ -18,7 +18,13 @@ BOX_ORIGINS = ("auto", "0", "1")
 _USED_BY: dict[str, frozenset[str]] = {
     "folder": frozenset({"class_folder"}),
     "filename": frozenset({"label_from_name", "label_pattern"}),
-    "table": frozenset({"labels", "image_column", "label_column", "split_column", "group_column", "encoding"}),
+    "table": frozenset(
+        {
+            *("labels", "image_column", "label_column", "split_column", "group_column", "encoding"),
+            *("label_delimiter", "task"),
+        }
+    ),
+    "csv": frozenset({"encoding", "task", "label_delimiter"}),
     "arrays": frozenset({"image_column", "label_column"}),
     "torchvision": frozenset(),
     "exported": frozenset(),
@@ -45,6 +51,8 @@ class ImportOptions:
     label_pattern : regular expression with one group (or one named `label`) searched in the file name
     class_folder : which folder is the class where they are nested: "first" below the split, "last", or the whole "path"
     encoding : of a CSV table; "" = UTF-8, or UTF-16 where the file starts with its byte-order mark
+    label_delimiter : what stands between the labels of a cell that has several; "" = a cell is one label, but for lists
+        in JSON
     task : what the labels are for, one of curation.records.TASKS; "" = what the source holds
     box_origin : where the corners of boxes are counted from in Pascal VOC: "0" = edges, from 0; "1" = pixels, from 1,
         the last one included; "auto" = "1" for files that say they are of the VOC challenge, else "0"
@@ -59,6 +67,7 @@ class ImportOptions:
     label_pattern: str = ""
     class_folder: str = "first"
     encoding: str = ""
+    label_delimiter: str = ""
     task: str = ""
     box_origin: str = "auto"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from curation.errors import LabelParseError, SourceError
@@ -19,14 +19,18 @@ from curation.importers.assemble import (
     rejected_as_text,
     shown,
 )
+from curation.importers.boxes import Builder
 from curation.importers.columns import find_columns
 from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
+from curation.importers.own_tables import is_own, read_classes, restored
 from curation.importers.places import list_source, real_file, real_folder
 from curation.importers.table_file import Table, read_table
+from curation.importers.table_layout import Layout, layout_of
+from curation.importers.table_many import TableAdder, image_column
 from curation.importers.table_paths import Finder, list_mentioned, suggestion
 from curation.progress import Progress
-from curation.records import Records
+from curation.records import Records, path_to_text
 from curation.wording import counted
 
 ALSO = "curate:also_labelled"  # attribute of a picture that the table lists again with other labels
@@ -66,7 +70,14 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     """
     root, file = _root_and_table(source, options)
     table = read_table(file, options.encoding, progress)
+    layout = layout_of(table, options)
+    if layout.kind != "single":
+        return _load_many(root, table, layout, options, workspace, progress)
+    own = is_own(table.columns)
+    if own:
+        table, options = restored(table), replace(options, label_column="label")
     columns, notes = find_columns(list(table.columns), options, file.name)
+    notes += layout.notes
     cells, labels = table.columns[columns["image"]], table.columns[columns["label"]]
     _check_labels(table, labels)
     splits = table.columns[columns["split"]] if columns["split"] else [""] * len(cells)
@@ -83,7 +94,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
         [labels[row] for row in matched.rows],
         [canonical_split(splits[row]) for row in matched.rows],
         [groups[row] for row in matched.rows] if groups else [],
-        _attributes(table, columns, matched),
+        [table.columns["attributes"][row] for row in matched.rows] if own else _attributes(table, columns, matched),
     )
     notes += [
         *matched.notes,
@@ -94,6 +105,30 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     notes += _empty_label_notes(table, labels, matched)
     rejected = matched.rejected + (rejected_as_text(listing.rejected) if whole else [])
     return assemble(rows, root, "table", notes, rejected, progress=progress)
+
+
+def _load_many(
+    root: Path, table: Table, layout: Layout, options: ImportOptions, workspace: Path, progress: Progress
+) -> Records:
+    """A table of boxes, or of several labels a row; pictures that it does not list are samples where SOURCE is their
+    folder, since a detector learns from pictures in which nothing is."""
+    cells = table.columns[image_column(table, layout, options)]
+    listing = Listing() if options.labels else list_mentioned(root, cells)
+    if not listing.images:
+        listing = list_source(root, workspace, progress)
+    builder = Builder(root, "table", listing, options)
+    adder = TableAdder(builder, options)
+    adder.add(table, layout)
+    if not adder.found:
+        first = f" The first is {shown(cells[0])}." if cells else ""
+        raise SourceError(
+            f"Not one row of {table.file.name} has a picture in {shown(str(root), limit=300)}.{first}"
+            f"{suggestion(root, cells, map(path_to_text, listing.images))}"
+        )
+    classes = read_classes(table.file.parent) if is_own(table.columns) else []
+    found = classes or [{"name": label} for label in adder.labels]
+    whole = bool(options.labels) and adder.boxes
+    return builder.records(found, boxes=adder.boxes, add_unnamed=whole, progress=progress)
 
 
 def match(
