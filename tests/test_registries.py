@@ -13,7 +13,7 @@ from curation.detectors import DETECTORS, ISSUE_COLUMNS, find_issues
 from curation.detectors.contract import DETECTOR_COLUMNS, Detector, Inputs, issue_table
 from curation.errors import NotFoundError
 from curation.records import empty_samples
-from tests.detectors.building import make_inputs, pairs_table, planted, samples_table
+from tests.detectors.building import make_inputs, pairs_table, planted, samples_table, with_boxes
 
 
 def ordinary() -> Inputs:
@@ -67,7 +67,7 @@ SITUATIONS = [ordinary, nothing, one_class, two_images, all_identical, no_labels
 @pytest.mark.parametrize("situation", SITUATIONS)
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_every_detector_keeps_the_contract(name: str, situation) -> None:
-    inputs = situation()
+    inputs = with_boxes(situation())
     table = DETECTORS[name].find(inputs)
     again = DETECTORS[name].find(inputs)
     pd.testing.assert_frame_equal(table, again)

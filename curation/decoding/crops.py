@@ -17,7 +17,7 @@ from curation.decoding.measurements import Prepared, prepare_crop
 from curation.decoding.stored import Stored
 
 CROP_VERSION = 1  # of everything that is computed here
-CONTEXT = 0.2
+CONTEXT = 0.1
 MAX_ASPECT = 2.0
 SMALLEST_REGION_PX = 8.0
 _GREY = (128, 128, 128)

@@ -8,16 +8,22 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors import (
+    box_count,
+    box_geometry,
+    box_outlier,
+    conflicting_boxes,
     conflicting_duplicate,
+    duplicate_box,
     exact_duplicate,
     image_quality,
     label_error,
     near_duplicate,
+    no_box,
     outlier,
     split_leak,
     unreadable,
 )
-from curation.detectors.contract import DETECTOR_COLUMNS, Detector, Inputs
+from curation.detectors.contract import DETECTOR_COLUMNS, OF_A_TASK, Detector, Inputs
 from curation.errors import NotFoundError
 from curation.progress import SILENT, Progress
 
@@ -27,10 +33,16 @@ ISSUE_COLUMNS = [
 
 DETECTORS: dict[str, Detector] = {
     "conflicting_duplicate": conflicting_duplicate.DETECTOR,
+    "conflicting_boxes": conflicting_boxes.DETECTOR,
+    "box_geometry": box_geometry.DETECTOR,
+    "duplicate_box": duplicate_box.DETECTOR,
     "label_error": label_error.DETECTOR,
     "split_leak": split_leak.DETECTOR,
     "exact_duplicate": exact_duplicate.DETECTOR,
     "near_duplicate": near_duplicate.DETECTOR,
+    "box_outlier": box_outlier.DETECTOR,
+    "box_count": box_count.DETECTOR,
+    "no_box": no_box.DETECTOR,
     "outlier": outlier.DETECTOR,
     "dark": image_quality.DARK,
     "bright": image_quality.BRIGHT,
@@ -58,7 +70,7 @@ def find_issues(
     -------
     table : columns ISSUE_COLUMNS, in rank order 1..R. Flagged rows come first, by the priority of their detector, then
         score, then sample_id; the rows that are not flagged follow by score, those of `label_error` first.
-    skipped : name of each detector that could not run -> why
+    skipped : name of each detector that could not run -> why; those of another task are not named
 
     Raises
     ------
@@ -76,7 +88,7 @@ def find_issues(
             tables += [
                 detectors[name].find(inputs) for inputs, missing in zip(levels, lacks, strict=True) if not missing
             ]
-            if all(lacks):
+            if all(lacks) and not all(OF_A_TASK.intersection(missing) for missing in lacks):
                 fewest = min(lacks, key=len)
                 skipped[name] = f"needs {' and '.join(fewest)}, which this run does not have"
             advance(1)

@@ -14,6 +14,9 @@ from curation.scoring.statistics import Statistics
 
 DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
 
+# Fields of `Inputs` that only sets of some task have: elsewhere nobody misses a detector that needs them.
+OF_A_TASK = frozenset({"boxes", "box_counts"})
+
 
 @dataclass(frozen=True)
 class Inputs:

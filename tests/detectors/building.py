@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,26 @@ def planted(count: int, classes: int, wrong: float, seed: int, size: int = 12) -
     labels[is_wrong] = (true[is_wrong] + random.integers(1, max(classes, 2), is_wrong.sum())) % classes
     names = [f"class {k}" for k in range(classes)]
     return make_inputs(labels, names, probs, embeddings), is_wrong
+
+
+def with_boxes(inputs: Inputs, boxes: Any = None, picture: Any = None, size: tuple[int, int] = (100, 80)) -> Inputs:
+    """The same rows as boxes, each in a picture of its own unless `picture` (B,) says in which; with counts, too.
+
+    boxes : (B, 4) x, y, w, h; unless given all different, none odd but the first, which is outside of its picture
+    """
+    count = len(inputs.labels)
+    if boxes is None:
+        random = np.random.default_rng(0)
+        boxes = np.column_stack([random.uniform(10, 20, (count, 2)), random.uniform(20, 30, (count, 2))])
+        boxes[:1, 0] = 200.0
+    samples = inputs.samples.assign(picture_width_px=size[0], picture_height_px=size[1])
+    if picture is not None:
+        samples["sample_id"] = pd.Series([f"s{number:06d}" for number in picture], dtype="str")
+    counts = np.zeros((count, len(inputs.class_names)), dtype=np.int64)
+    known = np.flatnonzero(inputs.labels >= 0)
+    counts[known, inputs.labels[known]] = 1
+    ids = np.array([f"a{row}" for row in range(count)], dtype=object) if picture is not None else inputs.annotation_id
+    return replace(
+        inputs, samples=samples, annotation_id=ids, boxes=np.asarray(boxes, dtype=np.float64).reshape(-1, 4),
+        box_counts=counts,
+    )  # fmt: skip
