@@ -14,6 +14,7 @@ from torch import nn
 from curation.arrays import create_array, open_array
 from curation.files import write_atomic
 from curation.training.folds import CrossValidation
+from curation.training.label_sets import calibrate, known_sets, sigmoid, trainable
 from curation.training.model import CompactNet, TorchvisionNet, load_backbone
 from curation.training.plan import Plan
 from curation.training.train import Batches, Margins, TrainConfig, channel_statistics, fit, predict
@@ -26,9 +27,11 @@ class OutOfFold:
     """What cross-validation leaves behind, aligned with the N samples that went in.
 
     pred_probs : (N, K) float32, rows sum to 1; by the one model that did not see the sample or its group, calibrated by
-        one temperature on the given labels
-    margin : (N,) float32, mean training margin, low = suspicious; NaN where a sample was never trained on
-    judged : (N,) bool, False where no model knew the given label when it judged the sample
+        one temperature on the given labels. With several labels per picture each entry is a probability of its own,
+        calibrated by one temperature and an offset per class
+    margin : (N,) float32, mean training margin, low = suspicious; NaN where a sample was never trained on, and with
+        several labels per picture
+    judged : (N,) bool, False where no model knew the given label when it judged the sample; (N, K) with several labels
     embeddings : (N, D) float32, comparable between all samples
     temperature : what the logits were divided by
     ungrouped_choice : (N,) int64, the most probable class according to models whose folds ignored groups; None where
@@ -57,12 +60,18 @@ def out_of_fold(cv: CrossValidation) -> OutOfFold:
         logits, margin, embeddings, ungrouped_choice = train_heads(cv)
     else:
         logits, margin, embeddings = _train_networks(cv)
-    temperature = fit_temperature(logits, cv.labels)
     pred_probs = create_array(cv.checkpoints / "pred_probs.npy", logits.shape)
+    if cv.labels.ndim == 2:
+        slope, offset = calibrate(logits, cv.labels)
+        temperature, to_probs = 1 / slope, lambda some: sigmoid(slope * some + offset)
+        judged = known_sets(cv.labels, cv.fold)
+    else:
+        temperature = fit_temperature(logits, cv.labels)
+        to_probs = lambda some: softmax(some / temperature)  # noqa: E731
+        judged = known_when_judged(cv.labels, cv.fold, cv.n_classes)
     for start in range(0, len(logits), 65536):
         block = slice(start, start + 65536)
-        pred_probs[block] = softmax(np.asarray(logits[block]) / temperature)
-    judged = known_when_judged(cv.labels, cv.fold, cv.n_classes)
+        pred_probs[block] = to_probs(np.asarray(logits[block]))
     return OutOfFold(pred_probs, margin, judged, embeddings, temperature, ungrouped_choice)
 
 
@@ -115,7 +124,7 @@ def _train_networks(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.nda
     logits = open_array(cv.checkpoints / "logits.npy", (len(cv.labels), cv.n_classes))
     key = _content_key(cv)
     folds = np.unique(cv.fold)
-    trained_on = [np.flatnonzero((cv.fold != f) & (cv.labels >= 0)) for f in folds]
+    trained_on = [np.flatnonzero((cv.fold != f) & trainable(cv.labels)) for f in folds]
     batches: Batches | None = None
     with cv.progress.stage("Training", epochs * sum(map(len, trained_on)), "views of pictures") as advance:
         for f, rows in zip(folds, trained_on, strict=True):

@@ -18,7 +18,8 @@ class CrossValidation:
     """A data set with its folds, and how to train on them: what every mode of cross-validation starts from.
 
     pixels : (N, S, S, 3) uint8
-    labels : (N,) int64 class ids 0..n_classes-1, -1 = no label: judged, never trained on
+    labels : (N,) int64 class ids 0..n_classes-1, -1 = no label: judged, never trained on; or (N, n_classes) of several
+        labels per picture, see curation.training.label_sets
     fold : (N,) int64, in which fold each sample is held out
     ungrouped_fold : (N,) int64, folds that ignore groups, to measure what those would have shown; None = there are no
         groups

@@ -16,6 +16,7 @@ from curation.arrays import create_array, open_array
 from curation.progress import SILENT, Progress
 from curation.training.folds import CrossValidation
 from curation.training.inference import batch_workers, fast_inference
+from curation.training.label_sets import set_loss, trainable
 from curation.training.model import TorchvisionNet, load_backbone, normalise
 from curation.training.plan import Plan
 from curation.training.train import Margins, autocast, generalised_cross_entropy, halve_on_oom, label_margin
@@ -144,8 +145,9 @@ def learn_heads(
     bias = torch.zeros(n_heads, 1, n_classes, device=device, requires_grad=True)
     optimizer = torch.optim.AdamW([weight, bias], lr=HEAD_LR, weight_decay=1e-4)
     margins = Margins.empty(len(labels))
-    rows = torch.from_numpy(np.flatnonzero(labels >= 0))
+    rows = torch.from_numpy(np.flatnonzero(trainable(labels)))
     given = torch.from_numpy(labels)
+    several = set_loss(labels) if labels.ndim == 2 else None
     with cv.progress.stage("Training heads", epochs * len(rows)) as advance:
         for epoch in range(epochs):
             optimizer.param_groups[0]["lr"] = HEAD_LR * (1 - epoch / epochs)
@@ -156,14 +158,15 @@ def learn_heads(
                 # (H, B, K): every head sees the batch, and learns from what its fold does not hold out.
                 logits = (x @ weight.flatten(1)).view(len(x), n_heads, n_classes).transpose(0, 1) + bias
                 learns = ~held_out[:, batch].to(device)
-                flat, repeated = logits.flatten(0, 1), target.repeat(n_heads)
-                loss = generalised_cross_entropy(flat, repeated, robustness if warm else 0.0)
+                flat, repeated = logits.flatten(0, 1), target.repeat(n_heads, *[1] * (labels.ndim - 1))
+                q = robustness if warm else 0.0
+                loss = several(flat, repeated) if several else generalised_cross_entropy(flat, repeated, q)
                 optimizer.zero_grad()
                 # Divided by what a head of the run learns from: heads for comparison must not change the others.
                 per_head = learns[:n_folds].sum(1).clamp_min(1).float().mean()
                 ((loss.view_as(learns) * learns).sum() / per_head).backward()
                 optimizer.step()
-                if warm and n_classes > 1:
+                if warm and n_classes > 1 and several is None:
                     margin = label_margin(flat.detach(), repeated).view_as(learns)[:n_folds]
                     mean = torch.where(learns[:n_folds], margin, 0).sum(0) / learns[:n_folds].sum(0)
                     margins.add(batch.numpy(), mean.cpu().double().numpy())

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from curation.errors import SettingsError
+from curation.training.label_sets import set_loss
 from curation.training.model import CompactNet, augment, normalise
 
 MIN_BATCH = 8
@@ -188,7 +189,8 @@ def fit(
 
     Parameters
     ----------
-    labels : (N,) int64 class ids, not -1 for any of `rows`
+    labels : (N,) int64 class ids, not -1 for any of `rows`; or (N, K) of several labels per picture, see
+        curation.training.label_sets
     rows : (n,) int64, what to train on; with fewer than two the network stays as it is
     advance : called with the number of pictures done after each step
 
@@ -207,6 +209,7 @@ def fit(
     total_steps = config.epochs * steps
     optimizers = _optimizers(net, config)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    several = set_loss(labels) if labels.ndim == 2 else None
     shift = max(1, round(config.shift_share * batches.pixels.shape[1]))
     micro, done = size, 0
     net.train()
@@ -220,12 +223,12 @@ def fit(
                     group["lr"] = lr * _schedule(done / total_steps, config.ramp)
             images = augment(batches.take(batch), generator, config.flip, shift)
             target = given[batch].to(device)
-            loss = _choose_loss(config, done / total_steps)
+            loss = several or _choose_loss(config, done / total_steps)
             gradient = partial(_gradient, net, normalise(images, mean, std), target, loss)
             logits, micro = halve_on_oom(gradient, micro, say)
             for optimizer in optimizers:
                 optimizer.step()
-            if done >= config.warm_up * total_steps:
+            if done >= config.warm_up * total_steps and several is None:
                 measured.append((batch, label_margin(logits, target)))
             done += 1
             advance(len(batch))
