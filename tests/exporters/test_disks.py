@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from curation.errors import SettingsError
+from curation.errors import SettingsError, SourceError
 from curation.export import ExportSettings, export
 from curation.exporters.verify import verify_export
 from tests.exporting import make_set
@@ -114,3 +114,34 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_limit_on_the_size_of_files_leaves_what_was_there(tmp_path: Path) -> None:
     assert export_in_process(make_pets(tmp_path), tmp_path / "disk" / "out", 20_000) == ""
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from curation.datasets import Dataset
+from curation.export import ExportSettings, export
+from curation.files import set_failpoints
+
+dest, source, workspace, versions = (Path(text) for text in sys.argv[1:5])
+set_failpoints("export.after_picture:kill:3")
+export(dest, ExportSettings(sys.argv[5], source=source), workspace, Dataset("pets", versions))
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "parquet"])  # which writes blocks of pictures
+def test_killed_halfway_there_is_no_export_in_any_format(name: str, tmp_path: Path) -> None:
+    pets = make_pets(tmp_path)
+    before = sorted(os.walk(pets["source"]))
+    words = (tmp_path / "out", pets["source"], pets["workspace"], pets["dataset"].folder, name)
+    command = [sys.executable, "-c", KILLED, *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    (left,) = tmp_path.glob(".out.curate-export.*.partial")
+    assert not (left / "curate-export.json").exists()
+    with pytest.raises(SourceError, match="no export of curate"):
+        verify_export(left)
+    again = export(tmp_path / "out", ExportSettings(name, source=pets["source"]), pets["workspace"], pets["dataset"])
+    assert verify_export(again.place) == []
+    assert not left.exists()
+    assert sorted(os.walk(pets["source"])) == before
