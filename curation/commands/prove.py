@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,13 +41,7 @@ def command(
     holdout: str,
     drop_overlap: bool,
     seeds: int,
-    mode: str,
-    model: str | None,
-    weights: str | None,
-    epochs: int | None,
-    seed: int,
-    device: str,
-    no_flip: bool,
+    training: dict[str, Any],
     output: Path | None,
     name: str | None,
     as_json: bool,
@@ -66,10 +60,8 @@ def command(
     from curation.terminal import RichProgress
 
     dataset = find_dataset(workspace, name)
-    settings = ProofSettings(
-        resolve(dataset.folder, before), resolve(dataset.folder, after), holdout, drop_overlap, seeds,
-        seed=seed, mode=mode, model=model, weights=weights, device=device, flip=not no_flip, epochs=epochs,
-    )  # fmt: skip
+    versions = resolve(dataset.folder, before), resolve(dataset.folder, after)
+    settings = ProofSettings(*versions, holdout, drop_overlap, seeds, **training)
     with RichProgress() as progress:
         proof = prove(workspace, dataset, settings, progress)
     page = write_page(proof, output or proof.folder / "proof.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,20 +37,14 @@ def command(
     version: str,
     holdout: str,
     output: Path,
-    mode: str,
-    model: str | None,
-    weights: str | None,
-    epochs: int | None,
-    seed: int,
-    device: str,
-    no_flip: bool,
+    training: dict[str, Any],
     name: str | None,
     as_json: bool,
     workspace: Path,
 ) -> None:
     """Train one network on a version, and write it with all that is needed to use it.
 
-    The network is that of curate score, with cross entropy as its loss. `curate predict` asks the network about new pictures.
+    The network is that of curate score, with cross entropy as its loss. `curate predict` asks it about new pictures.
     """
     from curation.datasets import find_dataset
     from curation.explain import visible
@@ -60,10 +55,7 @@ def command(
 
     dataset = find_dataset(workspace, name)
     chosen = resolve(dataset.folder, version) if version else str(head(dataset.folder))
-    settings = RetrainSettings(
-        chosen, holdout, seed=seed, mode=mode, model=model, weights=weights, device=device, flip=not no_flip,
-        epochs=epochs,
-    )  # fmt: skip
+    settings = RetrainSettings(chosen, holdout, **training)
     with RichProgress() as progress:
         facts = retrain(workspace, dataset, settings, output, progress)
     if as_json:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any
 
 import click
 
 from curation.commands.options import option
 
 MODEL = "Model and training"
-Function = TypeVar("Function", bound=Callable[..., Any])
+NAMES = ("mode", "model", "weights", "epochs", "seed", "device")
 
 
-def training_options(function: Function) -> Function:
-    """Add --mode, --model, --weights, --epochs, --seed, --device, --no-flip."""
+def training_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --mode, --model, --weights, --epochs, --seed, --device, --no-flip.
+
+    The command gets all of them as `training`, keywords of curation.training.plan.TrainingSettings.
+    """
+
+    @wraps(function)
+    def gathered(no_flip: bool, **said: Any) -> None:
+        training = {name: said.pop(name) for name in NAMES} | {"flip": not no_flip}
+        function(training=training, **said)
+
+    decorated: Callable[..., None] = gathered
     for decorate in (
         option("--no-flip", group=MODEL, is_flag=True, help="Do not mirror pictures: text, digits, left and right."),
         option(
@@ -38,5 +49,5 @@ def training_options(function: Function) -> Function:
             help="As for curate score.",
         ),
     ):
-        function = decorate(function)
-    return function
+        decorated = decorate(decorated)
+    return decorated
