@@ -88,7 +88,7 @@ def even(count: int, classes: int) -> np.ndarray:
     return np.full((count, classes), 1 / classes)
 
 
-def test_doubts_are_sharpened_and_shifted_to_the_rate_and_what_is_settled_stays() -> None:
+def test_doubts_are_shifted_to_the_rate_and_what_is_settled_stays() -> None:
     prob, settled = np.random.default_rng(0).random(1000), np.arange(1000) < 100
     prob[settled] = np.arange(100) < 50
     shifted = at_rate(prob, 0.2, settled)
@@ -96,13 +96,18 @@ def test_doubts_are_sharpened_and_shifted_to_the_rate_and_what_is_settled_stays(
     assert (shifted[settled] == prob[settled]).all()
     assert (np.argsort(shifted[100:]) == np.argsort(prob[100:])).all()
     assert at_rate(prob, 0.01, settled)[100:].max() < 0.1
+    surer = at_rate(prob, 0.2, settled, 3.0)
+    assert surer.mean() == pytest.approx(0.2, abs=1e-6)
+    assert surer[100:].std() > 1.2 * shifted[100:].std()
 
 
 def test_a_label_stays_as_often_as_it_is_believed_and_else_becomes_what_the_model_sees() -> None:
     probs = np.tile([0.5, 0.4, 0.1], (3000, 1))
-    truth = draw_truth(belief_of(np.zeros(3000, int), np.full(3000, 0.3), probs), np.random.default_rng(0))
-    share = np.bincount(truth, minlength=3) / 3000
-    assert share == pytest.approx([0.7, 0.3 * 8 / 9, 0.3 / 9], abs=0.03)  # (.4 / .1) ** 1.5 = 8
+    belief = belief_of(np.zeros(3000, int), np.full(3000, 0.3), probs)
+    truth = draw_truth(belief, np.random.default_rng(0))
+    assert np.bincount(truth, minlength=3) / 3000 == pytest.approx([0.7, 0.24, 0.06], abs=0.03)
+    surer = draw_truth(belief, np.random.default_rng(0), 2.0)  # (.4 / .1) ** 2 = 16
+    assert np.bincount(surer, minlength=3) / 3000 == pytest.approx([0.7, 0.3 * 16 / 17, 0.3 / 17], abs=0.03)
 
 
 def test_what_reviewers_said_is_the_truth_and_copies_have_one() -> None:

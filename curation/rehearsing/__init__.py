@@ -27,7 +27,7 @@ from curation.pixels import Pixels, decode
 from curation.progress import SILENT, Progress
 from curation.proving import records_of
 from curation.rehearsing.belief import THE_RUN, Basis, believe
-from curation.rehearsing.planting import draw_confusions, draw_truth, plant
+from curation.rehearsing.planting import SURENESS, at_rate, draw_confusions, draw_truth, plant
 from curation.rehearsing.recall import DRAWN, Expected, Trial, average_precision, expect, ranking
 from curation.rehearsing.trials import scores_of
 from curation.run_key import code_version, plain
@@ -51,7 +51,7 @@ class RehearsalSettings:
 
     recipes : MODE[:MODEL[:WEIGHTS]] each, see `settings_of`; () = that of the newest run
     rate : share of wrong labels, None = as estimated
-    seeds : repetitions, each with other errors, folds and networks; from `seed` on
+    seeds : repetitions, each with other errors, folds, networks, and another guess at what is right; from `seed` on
     epochs, flip : None = as in the run where the recipe is the run's
     """
 
@@ -166,7 +166,10 @@ def rehearse(
     plans = [plan_for(settings_of(recipe, basis.run.info, settings), records, workspace) for recipe in chosen]
     errors = basis.rate * len(basis.samples)
     planted = max(errors, min(LEAST_PLANTED, MOST_EXTRA * len(basis.samples)))
-    copies = [_copy(basis, round(planted), settings.seed + trial) for trial in range(settings.seeds)]
+    copies = [
+        _copy(basis, round(planted), settings.seed + trial, SURENESS[trial % len(SURENESS)])
+        for trial in range(settings.seeds)
+    ]
     folder = workspace / ".curate" / "rehearsals" / _rehearsal_id(dataset, basis)
     folder.mkdir(parents=True, exist_ok=True)
     made = float(np.mean([int(wrong.sum()) for _, wrong in copies]))
@@ -222,14 +225,17 @@ def settings_of(recipe: str, run: dict[str, Any], settings: RehearsalSettings) -
     )
 
 
-def _copy(basis: Basis, planted: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _copy(basis: Basis, planted: int, seed: int, sureness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Labels (R,) with planted errors, and which of them are wrong (R,) bool; the same for all recipes."""
     rng = np.random.default_rng(seed)
-    truth = draw_truth(basis.belief, rng)
+    known = basis.belief.known >= 0
+    doubts = at_rate(basis.belief.wrong_prob, basis.rate, known, sureness)
+    belief = replace(basis.belief, wrong_prob=doubts)
+    truth = draw_truth(belief, rng, sureness)
     # Copies of one picture are wrong together: of clusters, as many fewer are drawn.
-    share = len(np.unique(basis.belief.cluster)) / len(truth)
-    confusions = draw_confusions(basis.belief, truth, max(1, round(planted * share)), rng)
-    given = plant(basis.belief, truth, confusions, rng)
+    share = len(np.unique(belief.cluster)) / len(truth)
+    confusions = draw_confusions(belief, truth, max(1, round(planted * share)), rng)
+    given = plant(belief, truth, confusions, rng)
     return given, given != truth
 
 

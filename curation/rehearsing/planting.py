@@ -21,11 +21,10 @@ import numpy as np
 # class-conditional assumption), but not only there. By maximum likelihood the share is .46 and .90 for ResNet-18 and
 # Swin-B on CIFAR-10N worst, .41 for `compact` on a fifth of it: weak networks doubt pictures that people do not.
 BY_DOUBT = 0.5
-# Log-odds of the guess at right labels are multiplied by this. Drawn as they are believed, right labels are harder to
-# learn than real ones, which have a reason in the picture that a network finds again: in copies of CIFAR-10N worst (and
-# of flowers17) average precision was .77 (.84), with the most probable labels .96 (.96), at 1.5 .85 (.90), really .86
-# (.95); with the true labels instead of a guess .84 (.87). Chosen on these two, with `probe`.
-SHARPER = 1.5
+# How sure the guess at right labels is, turn by turn: its log-odds are multiplied by this. Doubts that are drawn as they
+# are make copies too hard or too easy to clean, as the run knows well or badly what it does not know; nobody can tell
+# beforehand, so that the repetitions differ in it, and the interval covers it (docs/decisions.md).
+SURENESS = (1.0, 0.6, 1 / 0.6)
 # The confusions that are believed in are joined by so many made-up ones, of pictures drawn by lot with what the model
 # thinks they could be: a handful of errors must not be all that can happen.
 MADE_UP = 10.0
@@ -59,8 +58,8 @@ class Belief:
         return found
 
 
-def at_rate(wrong_prob: np.ndarray, rate: float, settled: np.ndarray) -> np.ndarray:
-    """`wrong_prob` (R,), sharper, and shifted so that its mean is `rate`; what is settled (R,) bool stays.
+def at_rate(wrong_prob: np.ndarray, rate: float, settled: np.ndarray, sureness: float = 1.0) -> np.ndarray:
+    """`wrong_prob` (R,), its log-odds times `sureness` and shifted so that its mean is `rate`; `settled` (R,) ones stay.
 
     Where the settled ones alone are above the rate, the others are (nearly) all right.
     """
@@ -70,7 +69,7 @@ def at_rate(wrong_prob: np.ndarray, rate: float, settled: np.ndarray) -> np.ndar
     wanted = (rate * len(wrong_prob) - wrong_prob[settled].sum()) / free.sum()
     wanted = float(np.clip(wanted, 1e-4, 1 - 1e-4))
     prob = np.clip(wrong_prob[free], 1e-6, 1 - 1e-6)
-    odds = SHARPER * np.log(prob / (1 - prob))
+    odds = sureness * np.log(prob / (1 - prob))
     low, high = -40.0, 40.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -80,17 +79,18 @@ def at_rate(wrong_prob: np.ndarray, rate: float, settled: np.ndarray) -> np.ndar
     return shifted
 
 
-def draw_truth(belief: Belief, rng: np.random.Generator) -> np.ndarray:
+def draw_truth(belief: Belief, rng: np.random.Generator, sureness: float = 1.0) -> np.ndarray:
     """(R,) int64: the right labels as they may be; copies of one picture have one.
 
-    A label is kept with the probability that it is right; else it becomes another class, by the model's probabilities.
+    A label is kept with the probability that it is right; else it becomes another class, by the model's probabilities
+    to the power of `sureness`.
     Of copies under different labels the most believable one speaks for all.
     """
     first, unit = units(belief)
     truth = belief.given[first].copy()
     wrong = rng.random(len(first)) < belief.wrong_prob[first]
     wrong &= belief.known[first] < 0
-    truth[wrong] = _other_class(belief, first[wrong], truth[wrong], rng)
+    truth[wrong] = _other_class(belief, first[wrong], truth[wrong], rng, sureness)
     known = belief.known[first] >= 0
     truth[known] = belief.known[first[known]]
     return np.asarray(truth[unit])
@@ -157,12 +157,14 @@ def _by_class(classes: np.ndarray) -> dict[int, np.ndarray]:
     return dict(zip(values.tolist(), np.split(order, starts[1:]), strict=True))
 
 
-def _other_class(belief: Belief, labels: np.ndarray, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _other_class(
+    belief: Belief, labels: np.ndarray, taken: np.ndarray, rng: np.random.Generator, sureness: float = 1.0
+) -> np.ndarray:
     """(n,) int64: for each of `labels` (n,) a class that is not `taken` (n,), by the model's probabilities."""
     chosen = np.empty(len(labels), dtype=np.int64)
     for start in range(0, len(labels), 4096):
         part = slice(start, start + 4096)
-        probs = np.maximum(belief.probs(labels[part]), 1e-9) ** SHARPER
+        probs = np.maximum(belief.probs(labels[part]), 1e-9) ** sureness
         probs[np.arange(len(probs)), taken[part]] = 0.0
         limit = probs.cumsum(axis=1)
         chosen[part] = (limit < rng.random(len(probs))[:, None] * limit[:, -1:]).sum(axis=1)
