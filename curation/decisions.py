@@ -2,6 +2,10 @@
 
 A decision is about one sample. An action is one key press: one decision, or several that belong together (all members
 of a duplicates case, all pictures of a grid). An item is what is decided at once: a sample, or a case of duplicates.
+
+Where pictures have several labels, or boxes, a decision is about all of them: `keep` and `hard` say that what was
+`seen` is right as it is, `edit` says what to change (curation.edits), and reviewers are compared annotation by
+annotation (curation.agreement). Where every picture has one label, a decision is about that label.
 """
 
 from __future__ import annotations
@@ -10,18 +14,22 @@ import hashlib
 import math
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+from curation.agreement import Claims, Held, supports, vote
+from curation.edits import Line, check_edits, labels_of, read_seen
 from curation.errors import SettingsError
 
 # keep       the given label is right
 # hard       it is right, but hard to see
 # relabel    it is wrong; labels = (the right one,)
+# edit       some of several labels or boxes are wrong; edits = what to change
 # ambiguous  several labels are right; labels = two or more, the best first
 # exclude    the picture does not belong in the data set; reason says why
 # distinct   the members of a case are not duplicates of one another
 # unsure     somebody else shall look
-VERDICTS = ("keep", "hard", "relabel", "ambiguous", "exclude", "distinct", "unsure")
+VERDICTS = ("keep", "hard", "relabel", "edit", "ambiguous", "exclude", "distinct", "unsure")
 REASONS = ("off-topic", "broken", "duplicate")
 UNDO = "undo"  # the verdict of the row that takes an action back
 
@@ -31,6 +39,7 @@ LONGEST_LABEL = 1_000  # characters
 LONGEST_NAME = 100
 LONGEST_DATASET = 255  # with the other keys, this still fits into a row of PostgreSQL's indexes
 LONGEST_COMMENT = 10_000
+LONGEST_SEEN = 1_000_000
 MOST_DECISIONS = 100_000  # in one action
 
 
@@ -42,6 +51,8 @@ class Decision:
     reason : one of REASONS for `exclude`, "" otherwise
     given_label : the label that the reviewer saw; "" = whatever the store has, or none
     suggestion : what the model said, whether it was shown or hidden
+    edits : of `edit`, the change lines; see curation.edits
+    seen : curation.edits.seen_text of the picture's annotations; "" where the decision is about the one label
     """
 
     item_id: str
@@ -52,6 +63,24 @@ class Decision:
     annotation_id: str = ""
     given_label: str = ""
     suggestion: str = ""
+    edits: tuple[Line, ...] = ()
+    seen: str = ""
+
+    @property
+    def about_annotations(self) -> bool:
+        """Whether this is about all annotations of the picture, which are compared one by one."""
+        return self.verdict == "edit" or (bool(self.seen) and self.verdict in ("keep", "hard"))
+
+    @property
+    def claims(self) -> Claims:
+        """What this says of the annotations of the picture."""
+        seen = read_seen(self.sample_id, self.seen) if self.seen else None
+        return Claims(self.edits, seen, self.verdict in ("keep", "hard"), self.verdict == "hard")
+
+    @property
+    def new_labels(self) -> tuple[str, ...]:
+        """All labels that this gives."""
+        return (*self.labels, *labels_of(self.edits))
 
     @property
     def about_sample(self) -> bool:
@@ -87,7 +116,7 @@ class Action:
 
 
 def check_action(action: Action, known_labels: Collection[str] | None) -> Action:
-    """The action, ready to be recorded; a `relabel` to the label that was given is a `keep`.
+    """The action, ready to be recorded; a `relabel` to the label that was given, or an `edit` of nothing, is a `keep`.
 
     Parameters
     ----------
@@ -118,7 +147,7 @@ def check_decision(decision: Decision, known_labels: Collection[str] | None) -> 
 
     Raises
     ------
-    SettingsError : unknown verdict, labels or reason that do not go with it, a label that cannot be one.
+    SettingsError : unknown verdict, labels, reason or edits that do not go with it, a label that cannot be one.
     """
     verdict, labels = decision.verdict, decision.labels
     if verdict not in VERDICTS:
@@ -137,6 +166,15 @@ def check_decision(decision: Decision, known_labels: Collection[str] | None) -> 
         raise SettingsError("'ambiguous' needs two or more different labels.")
     if labels and verdict not in ("relabel", "ambiguous"):
         raise SettingsError(f"'{verdict}' takes no label.")
+    if len(decision.seen) > LONGEST_SEEN:
+        raise SettingsError(f"What was seen takes {len(decision.seen):,} characters; {LONGEST_SEEN:,} are the most.")
+    if bool(decision.edits) != (verdict == "edit"):
+        raise SettingsError("'edit', and nothing else, needs changes.")
+    if verdict == "edit":
+        lines = check_edits(decision.sample_id, decision.edits, partial(check_label, known_labels=known_labels))
+        if not lines and not decision.seen:
+            raise SettingsError("The edit changes nothing; to keep what there is, say `keep`.")
+        return replace(decision, edits=lines, verdict="edit" if lines else "keep")
     if verdict == "relabel" and decision.given_label == labels[0]:
         return replace(decision, verdict="keep", labels=())
     return decision
@@ -224,16 +262,37 @@ class Opinion:
         """What is compared: verdict and labels of each sample. Labels of `ambiguous` agree in any order.
 
         "It is a dog" is one opinion, whether it was said when the label was cat (relabel), or after that had been
-        published (keep).
+        published (keep). All that is said of a picture's annotations is one content, to be compared one by one.
         """
         return tuple(
             sorted(
-                (d.sample_id, "label", (d.outcome,))
+                (d.sample_id, "annotations", ())
+                if d.about_annotations
+                else (d.sample_id, "label", (d.outcome,))
                 if d.verdict in ("keep", "relabel")
                 else (d.sample_id, d.verdict, tuple(sorted(d.labels)))
                 for d in self.decisions
             )
         )
+
+    @property
+    def claims(self) -> dict[str, Claims]:
+        """What it says of the annotations of each picture, by sample id."""
+        return {d.sample_id: d.claims for d in self.decisions if d.about_annotations}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What holds for an item.
+
+    opinions : those that say so, the one that stands for all of them last; of edits, all of which some part holds
+    held : what is agreed on about the annotations of each picture; voters are places in `of[sample_id]`
+    of : by sample id, the opinions that say anything of its annotations, in the order of decision_id
+    """
+
+    opinions: tuple[Opinion, ...]
+    held: dict[str, list[Held]] = field(default_factory=dict)
+    of: dict[str, list[Opinion]] = field(default_factory=dict)
 
 
 def item_state(opinions: Sequence[Opinion], needed: int) -> str:
@@ -250,25 +309,55 @@ def item_state(opinions: Sequence[Opinion], needed: int) -> str:
     if len(counted) < needed:
         return "second"
     most = max(_votes(counted).values())
-    return "done" if most == len(counted) or (most >= 2 and 2 * most > len(counted)) else "disagreement"
+    if most < len(counted) and (most < 2 or 2 * most <= len(counted)):
+        return "disagreement"
+    edited = any(decision.about_annotations for opinion in counted for decision in opinion.decisions)
+    return "done" if not edited or agreement(counted, needed) is not None else "disagreement"
 
 
-def agreed(opinions: Sequence[Opinion]) -> Opinion | None:
+def agreed(opinions: Sequence[Opinion], needed: int = 1) -> Opinion | None:
     """The opinion that holds for an item that is `done`: the adjudicator's, else the latest of the majority.
 
     None where there is no opinion that counts, or no majority.
+    """
+    found = agreement(opinions, needed)
+    return found.opinions[-1] if found else None
+
+
+def agreement(opinions: Sequence[Opinion], needed: int = 1) -> Agreement | None:
+    """What holds for an item that is `done`; None where there is no opinion that counts, or they contradict each other.
+
+    needed : how many opinions the item wants: from two on, an edit says of what it leaves alone that it is right
     """
     counted = sorted(
         (opinion for opinion in opinions if opinion.verdict != "unsure"), key=lambda opinion: opinion.decision_id
     )
     adjudicating = [opinion for opinion in counted if opinion.adjudicates]
     if adjudicating:
-        return adjudicating[-1]
-    votes = _votes(counted)
-    best = max(votes.values(), default=0)
-    if 2 * best <= len(counted):
-        return None
-    return next(opinion for opinion in reversed(counted) if votes[opinion.content] == best)
+        chosen = adjudicating[-1]
+        counted = [opinion for opinion in counted if opinion.decision_id >= chosen.decision_id or not chosen.claims]
+    else:
+        votes = _votes(counted)
+        best = max(votes.values(), default=0)
+        if 2 * best <= len(counted):
+            return None
+        chosen = next(opinion for opinion in reversed(counted) if votes[opinion.content] == best)
+    alike = [opinion for opinion in counted if opinion.content == chosen.content]
+    if not chosen.claims:
+        return Agreement((*(opinion for opinion in alike if opinion is not chosen), chosen))
+    held: dict[str, list[Held]] = {}
+    for sample_id in chosen.claims:
+        claims = [opinion.claims[sample_id] for opinion in alike]
+        found = vote(claims, needed > 1, alike.index(chosen) if adjudicating else None)
+        if found is None:
+            return None
+        held[sample_id] = found
+    said = [o for place, o in enumerate(alike) if _is_supporting(place, alike, held)]
+    return Agreement(tuple(said), held, dict.fromkeys(held, alike)) if said else None
+
+
+def _is_supporting(place: int, alike: Sequence[Opinion], held: dict[str, list[Held]]) -> bool:
+    return any(supports(place, [o.claims[name] for o in alike], found) for name, found in held.items())
 
 
 def _votes(opinions: Sequence[Opinion]) -> dict[tuple[tuple[str, str, tuple[str, ...]], ...], int]:

@@ -89,7 +89,7 @@ def record(engine: Engine, action: Action) -> Recorded:
     WorkspaceError : the store cannot be written; nothing was recorded, or it is not known whether it was: send the same
         action again.
     """
-    action = check_action(action, {label for decision in action.decisions for label in decision.labels})
+    action = check_action(action, {label for decision in action.decisions for label in decision.new_labels})
 
     def work(connection: Connection) -> Recorded:
         take_turns(connection, action.dataset)
@@ -117,17 +117,20 @@ def _concerned(made: Sequence[Decision]) -> list[str]:
 
 
 def _with_labels(connection: Connection, action: Action) -> Action:
-    """The action with the given label that the queue has where the caller named none."""
-    known: dict[str, str] = {}
+    """The action with the given label that the queue has where the caller named none; where a picture has several
+    annotations, who says that they are right without saying which has seen those that the queue has."""
+    known: dict[str, tuple[str, str]] = {}
     for part in batches([decision.sample_id for decision in action.decisions if not decision.given_label]):
-        query = sa.select(items.c.item_id, items.c.given_label)
+        query = sa.select(items.c.item_id, items.c.given_label, items.c.seen)
         rows = connection.execute(query.where(items.c.dataset == action.dataset, items.c.item_id.in_(part)))
-        known |= {item_id: label for item_id, label in rows}
-    made = tuple(
-        check_decision(replace(d, given_label=d.given_label or known.get(d.sample_id, "")), set(d.labels))
-        for d in action.decisions
-    )
-    return replace(action, decisions=made)
+        known |= {item_id: (label, seen) for item_id, label, seen in rows}
+    made = []
+    for d in action.decisions:
+        label, seen = known.get(d.sample_id, ("", "")) if not d.given_label else ("", "")
+        whole = d.verdict in ("keep", "hard", "edit") and not d.annotation_id
+        d = replace(d, given_label=d.given_label or label, seen=d.seen or (seen if whole else ""))
+        made.append(check_decision(d, set(d.new_labels)))
+    return replace(action, decisions=tuple(made))
 
 
 def _rows(connection: Connection, action: Action) -> list[dict[str, Any]]:
@@ -144,9 +147,14 @@ def _rows(connection: Connection, action: Action) -> list[dict[str, Any]]:
         "comment": action.comment,
         "undoes": None,
     }
-    names = ("item_id", "sample_id", "annotation_id", "verdict", "reason", "given_label", "suggestion")
+    names = ("item_id", "sample_id", "annotation_id", "verdict", "reason", "given_label", "suggestion", "seen")
     return [
-        {**shared, **{name: getattr(d, name) for name in names}, "labels": json.dumps(d.labels)}
+        {
+            **shared,
+            **{name: getattr(d, name) for name in names},
+            "labels": json.dumps(d.labels),
+            "edits": json.dumps(d.edits, allow_nan=False) if d.edits else "",
+        }
         for d in action.decisions
     ]
 
@@ -182,9 +190,10 @@ def _check_same(action: Action, before: Sequence[Any]) -> None:
     for decision in action.decisions:
         key = (decision.item_id, decision.sample_id)
         seen = replace(decision, given_label=stored[key].given_label) if key in stored else decision
-        sent[key] = check_decision(seen, set(seen.labels))
-    same = {key: (d.verdict, d.labels, d.reason) for key, d in stored.items()} == {
-        key: (d.verdict, d.labels, d.reason) for key, d in sent.items()
+        seen = replace(seen, seen=seen.seen or stored[key].seen) if key in stored else seen
+        sent[key] = check_decision(seen, set(seen.new_labels))
+    same = {key: (d.verdict, d.labels, d.reason, d.edits) for key, d in stored.items()} == {
+        key: (d.verdict, d.labels, d.reason, d.edits) for key, d in sent.items()
     }
     if not same or {(row["dataset"], row["reviewer"]) for row in before} != {(action.dataset, action.reviewer)}:
         raise SettingsError(f"The action id {action.action_id} was used for another decision; nothing was recorded.")
@@ -277,6 +286,8 @@ def _undo_row(connection: Connection, row: Any, undo_id: str) -> dict[str, Any]:
     blank = dict.fromkeys(("item_id", "sample_id", "annotation_id", "reason", "given_label", "suggestion"), "")
     return {
         **blank,
+        "edits": "",
+        "seen": "",
         "dataset": row["dataset"],
         "action_id": undo_id,
         "verdict": UNDO,

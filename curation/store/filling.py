@@ -27,6 +27,8 @@ from curation.store.standing import refresh_decided
 TEXTS = ("item_id", "kind", "members", "issue", "issues", "given_label", "suggestion", "split", "path")
 NUMBERS = ("priority", "score")
 COLUMNS = (*TEXTS, *NUMBERS)
+# Of pictures with several annotations; a table without them has one label for each.
+MORE = ("seen", "classes")
 _ROWS = 20_000  # brought over at a time
 _PRIORITIES = 2_000  # changed in one transaction: reviewers wait no longer than that takes
 
@@ -34,7 +36,7 @@ _staging = sa.MetaData()
 _incoming = sa.Table(
     "incoming",
     _staging,
-    *(sa.Column(name, items.c[name].type) for name in (*COLUMNS, "search", "facet", "label_key", "digest")),
+    *(sa.Column(name, items.c[name].type) for name in (*COLUMNS, *MORE, "search", "facet", "label_key", "digest")),
     prefixes=["TEMPORARY"],
 )
 _listed = sa.Table("listed", _staging, sa.Column("item_id", items.c.item_id.type), prefixes=["TEMPORARY"])
@@ -60,13 +62,14 @@ def fill(
 ) -> Filled:
     """Make the queue of a data set what a run found; all or nothing. The same again changes nothing.
 
-    What was decided stays. Items that the run has no longer are closed, not deleted; one whose given label is no longer
-    what its reviewers saw, nor what they made of it, is open again.
+    What was decided stays. Items that the run has no longer are closed, not deleted; one whose given label, or one of
+    whose annotations, is no longer what its reviewers saw, nor what they made of it, is open again.
 
     Parameters
     ----------
     items : columns COLUMNS, item_id unique, no nulls; `members` is a list of sample ids or its JSON text; a higher
-        `priority` comes sooner
+        `priority` comes sooner. Of pictures with several annotations also `seen` (curation.edits.seen_text of what they
+        have now) and `classes` (that the findings are about: `schema.class_mark` of each, joined)
 
     Raises
     ------
@@ -101,7 +104,8 @@ def fill(
 def _fingerprint(table: pd.DataFrame) -> int:
     """A number that stands for all rows in whatever order; 0 = not known, as of texts without a UTF-8 form."""
     try:
-        rows = pd.util.hash_pandas_object(table[list(COLUMNS)], index=False).to_numpy()
+        columns = [*COLUMNS, *(name for name in MORE if name in table)]
+        rows = pd.util.hash_pandas_object(table[columns], index=False).to_numpy()
     except (TypeError, UnicodeEncodeError):  # lists of members
         return 0
     return int(rows.sum(dtype=np.uint64).view(np.int64))
@@ -173,7 +177,9 @@ def _columns(part: pd.DataFrame, places: _Facets) -> dict[str, list[Any]]:
     columns["label_key"] = [label_key(label) for label in columns["given_label"]]
     encoded = {name: _encoded(values) for name, values in columns.items()}
     numbers = {name: part[name].to_numpy(dtype=np.float64).tolist() for name in NUMBERS}
-    return {**encoded, **numbers, "digest": _digests([*(encoded[name] for name in TEXTS), *numbers.values()])}
+    more = {name: _encoded(part[name].to_numpy(dtype=object).tolist()) for name in MORE if name in part}
+    digest = _digests([*(encoded[name] for name in TEXTS), *numbers.values(), *more.values()])
+    return {**encoded, **numbers, **dict.fromkeys(MORE, [""] * len(part)), **more, "digest": digest}
 
 
 def _encoded(values: list[Any]) -> list[Any]:

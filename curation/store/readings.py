@@ -23,8 +23,9 @@ _LEAST_SETTLED = ("disagreement", "second", "open", "done")
 def decisions(engine: Engine, dataset: str, since_id: int = 0, reviewer: str = "", sample_id: str = "") -> pd.DataFrame:
     """All rows after `since_id`, in the order in which they were recorded: decisions and undos.
 
-    Columns are those of the table; `labels` is a JSON list. An undo has the verdict `undo`, the action that it takes
-    back in `undoes` ("" for a decision) and no sample; asked for a sample, the undos of its decisions come, too.
+    Columns are those of the table; `labels` is a JSON list, `edits` one of change lines or "". An undo has the verdict
+    `undo`, the action that it takes back in `undoes` ("" for a decision) and no sample; asked for a sample, the undos
+    of its decisions come, too.
     """
     table = decisions_table
     query = sa.select(table).where(table.c.dataset == dataset, table.c.decision_id > since_id)
@@ -127,13 +128,16 @@ def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:
     Columns
     -------
     item_id, kind, issue, issues, score, priority, state : of the item
-    decision_id, sample_id, given_label, suggestion, labels (JSON list), seconds, suggestion_shown, run_id : of its
-        first decision
+    decision_id, sample_id, given_label, suggestion, labels (JSON list), edits (the same or ""), seconds,
+        suggestion_shown, run_id : of its first decision
     decided_as : item that the decision was made on; another one where a case was settled, and this is a member of it
     reviewer, verdict, adjudicates, holds : of the opinion
     """
     about = [items.c[name] for name in ("item_id", "kind", "issue", "issues", "score", "priority", "state")]
-    names = ("decision_id", "sample_id", "given_label", "suggestion", "labels", "seconds", "suggestion_shown", "run_id")
+    names = (
+        "decision_id", "sample_id", "given_label", "suggestion", "labels", "edits", "seconds", "suggestion_shown",
+        "run_id",
+    )  # fmt: skip
     said = [opinions.c[name] for name in ("reviewer", "verdict", "adjudicates", "holds")]
     query = (
         sa.select(*about, *(decisions_table.c[name] for name in names), *said)

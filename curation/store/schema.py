@@ -71,6 +71,11 @@ def text_key(text: str) -> int:
 label_key = lru_cache(maxsize=10_000)(text_key)
 
 
+def class_mark(label: str) -> str:
+    """A class as `items.classes` has it: 16 hex digits between blanks."""
+    return f" {label_key(label) % 2**64:016x} "
+
+
 class Data(TypeDecorator[str]):
     """A text column for labels, paths and names, whatever is in them; compared by code point on every database."""
 
@@ -132,6 +137,8 @@ items = Table(
     _number("facet"),
     Column("label_key", BigInteger, nullable=False),  # stands for given_label, which can be too long for an index
     Column("digest", BigInteger, nullable=False),  # of what `fill` wrote, so that filling again writes what has changed
+    _text("seen", server_default=""),  # what there is to be seen of several annotations, see curation.edits
+    _text("classes", server_default=""),  # that the findings are about: 16 hex digits of each, blanks around them
     _text("queue"),  # one of QUEUES
     _text("state"),  # what the opinions amount to: one of STATES
     _text("verdict"),  # of the opinion that holds, "" until there is one
@@ -199,6 +206,8 @@ decisions = Table(
     _flag("suggestion_shown"),
     _text("comment"),
     Column("undoes", Data(), nullable=True),  # action_id that this row takes back; NULL for a decision
+    _text("edits", server_default=""),  # JSON list of change lines; "" = none
+    _text("seen", server_default=""),  # the annotations as they were, see curation.edits; "" = it is about one label
     UniqueConstraint("action_id", "item_id", "sample_id"),
     UniqueConstraint("undoes"),
     sqlite_autoincrement=True,
@@ -257,7 +266,14 @@ def _add_audits(connection: Connection) -> None:
     metadata.create_all(connection, tables=[audits, audit_draws])
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_audits,)
+def _add_edits(connection: Connection) -> None:
+    for table, name in ((decisions, "edits"), (decisions, "seen"), (items, "seen"), (items, "classes")):
+        if name not in {column["name"] for column in inspect(connection).get_columns(table.name)}:
+            kind = Data().compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind} NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_audits, _add_edits)
 FIRST_SCHEMA = 1
 ADDED = {"audits": 2, "audit_draws": 2}  # tables that the first schema did not have, and the one that brought them
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.compiler import compiles
 from curation.errors import NotFoundError, SettingsError
 from curation.store.database import read
 from curation.store.policy import policy_of
-from curation.store.schema import QUEUES, facets, items, label_key, opinions
+from curation.store.schema import QUEUES, class_mark, facets, items, label_key, opinions
 
 WAITING = ("open", "second")  # the queues of what waits for an opinion
 MOST_FACETS = 100  # looked at one by one; more are filtered in the queue's order
@@ -39,6 +39,7 @@ class Filters:
     text : part of the path, of the given label or of the suggestion, whatever the case and accents
     item_id : this item, in whatever state
     item_ids : one of these, MOST_LISTED at most
+    class_name : a finding is about this class: it is the label that is doubted, or the one that is suggested
     """
 
     issue: str = ""
@@ -51,6 +52,7 @@ class Filters:
     item_id: str = ""
     suggestion: str = ""
     item_ids: tuple[str, ...] = ()
+    class_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ class Search:
             wanted.append(items.c.item_id.in_(self.only))
         if filters.text:
             wanted.append(_has_text(filters.text))
+        if filters.class_name:
+            wanted.append(_is_about(filters.class_name))
         if filters.reviewer:
             theirs = sa.select(opinions.c.item_id).where(opinions.c.dataset == self.dataset)
             wanted.append(items.c.item_id.in_(theirs.where(opinions.c.reviewer == filters.reviewer)))
@@ -181,18 +185,19 @@ def search_for(engine: Engine, dataset: str, reviewer: str, filters: Filters | N
         raise SettingsError(f"{MOST_LISTED:,} items can be asked for at once, not {len(filters.item_ids):,}.")
     if filters.item_ids:
         return Search(dataset, reviewer, filters, filters.item_ids)
-    if filters.text or filters.suggestion:
+    if filters.text or filters.suggestion or filters.class_name:
         fills = read(engine, lambda connection: policy_of(connection, dataset)).fills
-        only = _matching(engine, dataset, fills, filters.text, filters.given_label, filters.suggestion)
+        names = filters.given_label, filters.suggestion, filters.class_name
+        only = _matching(engine, dataset, fills, filters.text, *names)
         return Search(dataset, reviewer, filters, only)
     return search
 
 
 @lru_cache(maxsize=64)
 def _matching(
-    engine: Engine, dataset: str, fills: int, text: str, given_label: str, suggestion: str
+    engine: Engine, dataset: str, fills: int, text: str, given_label: str, suggestion: str, class_name: str
 ) -> tuple[str, ...] | None:
-    """The items with a text, label and suggestion, None if there are more than MOST_REMEMBERED.
+    """The items with a text, label, suggestion and class, None if there are more than MOST_REMEMBERED.
 
     fills : says which filling of the queue it was looked up in
     """
@@ -201,6 +206,7 @@ def _matching(
     wanted += [_has_text(text)] if text else []
     wanted += [items.c.given_label == given_label] if given_label else []
     wanted += [items.c.suggestion == suggestion] if suggestion else []
+    wanted += [_is_about(class_name)] if class_name else []
     query = sa.select(items.c.item_id).where(*wanted).limit(MOST_REMEMBERED + 1)
     found = read(engine, lambda connection: tuple(connection.execute(query).scalars()))
     return found if len(found) <= MOST_REMEMBERED else None
@@ -225,6 +231,13 @@ def _place_postgresql(element: _Place, compiler: Any, **settings: Any) -> str:
 
 def _has_text(text: str) -> sa.ColumnElement[bool]:
     return _Place(items.c.search, sa.literal(fold(text), items.c.search.type)) > 0
+
+
+def _is_about(class_name: str) -> sa.ColumnElement[bool]:
+    """Of pictures with one label: that it is the label, or the suggestion."""
+    mark = sa.literal(class_mark(class_name), items.c.classes.type)
+    one_label = (items.c.given_label == class_name) | (items.c.suggestion == class_name)
+    return sa.case((items.c.classes == "", one_label), else_=_Place(items.c.classes, mark) > 0)
 
 
 def _has_facet(row: Any, filters: Filters) -> bool:

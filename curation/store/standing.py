@@ -14,15 +14,16 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from curation.decisions import Decision, Opinion, agreed, item_state, opinions_of
+from curation.decisions import Decision, Opinion, agreement, item_state, opinions_of
+from curation.edits import late_facts, read_seen
 from curation.store.policy import Policy, policy_of
 from curation.store.schema import GONE, decisions, items, opinions
 
 BATCH = 500  # ids in one query; SQLite takes 32,766 parameters
 
 _STANDING = ("queue", "state", "verdict", "opinions")
-_SAID = ("item_id", "sample_id", "verdict", "reason", "annotation_id", "given_label", "suggestion")
-_READ = ("decision_id", "action_id", "reviewer", "labels", *_SAID)
+_SAID = ("item_id", "sample_id", "verdict", "reason", "annotation_id", "given_label", "suggestion", "seen")
+_READ = ("decision_id", "action_id", "reviewer", "labels", "edits", *_SAID)
 
 Value = TypeVar("Value")
 
@@ -62,22 +63,28 @@ def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy
     samples = {d.sample_id for views in given.values() for view in views for d in view.decisions}
     # The label of a case is that of the first of its members, which may be no items of their own.
     cases = {json.loads(row.members)[0]: row.given_label for row in rows if row.kind != "sample" and row.queue != GONE}
-    labels = {lead: label for lead, label in cases.items() if label} | _labels(connection, dataset, samples)
+    known = _present(connection, dataset, samples)
+    seen = {name: text for name, (_, text) in known.items() if text}
+    labels = {lead: label for lead, label in cases.items() if label}
+    labels |= {name: label for name, (label, _) in known.items() if name not in seen}
     connection.execute(sa.delete(opinions).where(opinions.c.dataset == dataset, opinions.c.item_id.in_(ids)))
     states: dict[str, str] = {}
     changed, current = [], []
     for row in rows:
-        valid = [opinion for opinion in given.get(row.item_id, []) if not is_stale(opinion, labels)]
+        said = given.get(row.item_id, [])
+        valid = [opinion for opinion in said if not is_stale(opinion, labels) and not _is_late(opinion, said, seen)]
         sources = {decision.item_id for opinion in valid for decision in opinion.decisions}
         needed = max((rules.needed(source) for source in sources), default=1)
         views = opinions_of(valid, needed)
         state = states[row.item_id] = item_state(views, needed)
-        holding = agreed(views) if state == "done" else None
+        found = agreement(views, needed) if state == "done" else None
+        # Of labels one opinion holds; edits of different annotations do together.
+        holding = () if found is None else found.opinions if found.held else found.opinions[-1:]
         counted = sum(view.verdict != "unsure" for view in views)
-        standing = (GONE if row.queue == GONE else state, state, holding.verdict if holding else "", counted)
+        standing = (GONE if row.queue == GONE else state, state, holding[-1].verdict if holding else "", counted)
         if standing != tuple(getattr(row, name) for name in _STANDING):
             changed.append({"of": row.item_id, **dict(zip(_STANDING, standing, strict=True))})
-        current += [_row(dataset, row.item_id, view, view is holding) for view in views]
+        current += [_row(dataset, row.item_id, view, any(view is one for one in holding)) for view in views]
     if current:
         connection.execute(sa.insert(opinions), current)
     if changed:
@@ -106,7 +113,27 @@ def is_stale(opinion: Opinion, labels: dict[str, str]) -> bool:
     return any(
         labels.get(decision.sample_id, decision.given_label) not in (decision.given_label, decision.outcome)
         for decision in opinion.decisions
+        if not decision.about_annotations
     )
+
+
+def _is_late(opinion: Opinion, others: Sequence[Opinion], present: dict[str, str]) -> bool:
+    """Whether annotations have changed since, of which the opinion says something; what others on the same item made
+    of them is a reason to compare, not to forget it.
+
+    present : what there is to be seen by sample id, as the queue was filled last
+    """
+    if not present:
+        return False
+    for decision in opinion.decisions:
+        text = present.get(decision.sample_id)
+        if text is None or not decision.about_annotations:
+            continue
+        since = [line for one in others for d in one.decisions if d.sample_id == decision.sample_id for line in d.edits]
+        now = read_seen(decision.sample_id, text)
+        if late_facts(decision.edits, decision.claims.seen, now, since):
+            return True
+    return False
 
 
 def _given(connection: Connection, dataset: str, ids: list[str]) -> dict[str, list[Opinion]]:
@@ -139,16 +166,17 @@ def _opinions(rows: list[tuple[Any, Decision]]) -> Iterator[Opinion]:
 
 def decision_of(row: Any) -> Decision:
     """A row of the table as a Decision."""
-    return Decision(**{name: row[name] for name in _SAID}, labels=tuple(json.loads(row["labels"])))
+    edits = tuple(json.loads(row["edits"])) if row["edits"] else ()
+    return Decision(**{name: row[name] for name in _SAID}, labels=tuple(json.loads(row["labels"])), edits=edits)
 
 
-def _labels(connection: Connection, dataset: str, sample_ids: set[str]) -> dict[str, str]:
-    """The given label of each sample that the queue has at present, as an item."""
-    found: dict[str, str] = {}
+def _present(connection: Connection, dataset: str, sample_ids: set[str]) -> dict[str, tuple[str, str]]:
+    """The given label, and what there is to be seen, of each sample that the queue has at present, as an item."""
+    found: dict[str, tuple[str, str]] = {}
     for ids in batches(sorted(sample_ids)):
-        query = sa.select(items.c.item_id, items.c.given_label)
+        query = sa.select(items.c.item_id, items.c.given_label, items.c.seen)
         query = query.where(items.c.dataset == dataset, items.c.item_id.in_(ids), items.c.queue != GONE)
-        found |= {item_id: label for item_id, label in connection.execute(query)}
+        found |= {item_id: (label, seen) for item_id, label, seen in connection.execute(query)}
     return found
 
 
