@@ -123,10 +123,10 @@ def accuracy_in_words(found: Mapping[str, Any]) -> str:
 def estimate_in_words(least: int, most: int) -> str:
     """What the estimate of wrong labels is worth; `least`, `most` as in estimated_wrong_range."""
     if most <= 2 * max(least, 1):
-        return f"A model's estimate: likely between {least:,} and {most:,}. Reviewing tells for sure."
+        return f"A model's estimate: likely between {least:,} and {most:,}. `curate audit` tells for sure."
     return (
         f"A rough estimate: the model is not sure enough to say more than between {least:,} and {most:,}. "
-        "Reviewing narrows it down."
+        "`curate audit` narrows it down."
     )
 
 
