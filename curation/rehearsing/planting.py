@@ -21,9 +21,9 @@ import numpy as np
 # class-conditional assumption), but not only there. By maximum likelihood the share is .46 and .90 for ResNet-18 and
 # Swin-B on CIFAR-10N worst, .41 for `compact` on a fifth of it: weak networks doubt pictures that people do not.
 BY_DOUBT = 0.5
-# How sure the guess at right labels is, turn by turn: its log-odds are multiplied by this. Doubts that are drawn as they
-# are make copies too hard or too easy to clean, as the run knows well or badly what it does not know; nobody can tell
-# beforehand, so that the repetitions differ in it, and the interval covers it (docs/decisions.md).
+# How sure the guess at right labels is, turn by turn: its log-odds are multiplied by this. Doubts that are drawn as
+# they are make copies too hard or too easy to clean, as the run knows well or badly what it does not know; nobody can
+# tell beforehand, so that the repetitions differ in it, and the interval covers it (docs/decisions.md).
 SURENESS = (1.0, 0.6, 1 / 0.6)
 # The confusions that are believed in are joined by so many made-up ones, of pictures drawn by lot with what the model
 # thinks they could be: a handful of errors must not be all that can happen.
@@ -59,7 +59,7 @@ class Belief:
 
 
 def at_rate(wrong_prob: np.ndarray, rate: float, settled: np.ndarray, sureness: float = 1.0) -> np.ndarray:
-    """`wrong_prob` (R,), its log-odds times `sureness` and shifted so that its mean is `rate`; `settled` (R,) ones stay.
+    """`wrong_prob` (R,), its log-odds times `sureness` and shifted so that its mean is `rate`; `settled` (R,) stay.
 
     Where the settled ones alone are above the rate, the others are (nearly) all right.
     """
