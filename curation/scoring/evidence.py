@@ -71,8 +71,8 @@ def log_odds(
     best = true[:, 1:].argmax(axis=1)
     index = np.arange(len(rows))
     margin = statistics.margin[rows]
-    odds = _with_margin(_odds_against(true, np.sqrt((true[:, 1:] ** 2).sum(axis=1))), margin)
-    against_best = _with_margin(_odds_against(true, true[index, best + 1]), margin)
+    odds = with_margin(_odds_against(true, np.sqrt((true[:, 1:] ** 2).sum(axis=1))), margin)
+    against_best = with_margin(_odds_against(true, true[index, best + 1]), margin)
     return LogOdds(odds, against_best, candidate[index, best + 1], disagrees, confidence)
 
 
@@ -173,7 +173,7 @@ def _odds_against(true: np.ndarray, rivals: np.ndarray) -> np.ndarray:
     return np.clip(odds, -LARGEST, LARGEST)
 
 
-def _with_margin(odds: np.ndarray, margin: np.ndarray) -> np.ndarray:
+def with_margin(odds: np.ndarray, margin: np.ndarray) -> np.ndarray:
     """(R,) mean of the log-odds and the training margins, these mapped to the distribution of those by rank.
 
     Equal margins get the mean of their ranks' values; where there is no margin, the log-odds stay as they are.

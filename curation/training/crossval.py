@@ -29,8 +29,8 @@ class OutOfFold:
     pred_probs : (N, K) float32, rows sum to 1; by the one model that did not see the sample or its group, calibrated by
         one temperature on the given labels. With several labels per picture each entry is a probability of its own,
         calibrated by one temperature and an offset per class
-    margin : (N,) float32, mean training margin, low = suspicious; NaN where a sample was never trained on, and with
-        several labels per picture
+    margin : (N,) float32, mean training margin, low = suspicious; NaN where a sample was never trained on; (N, K) with
+        several labels
     judged : (N,) bool, False where no model knew the given label when it judged the sample; (N, K) with several labels
     embeddings : (N, D) float32, comparable between all samples
     temperature : what the logits were divided by
@@ -117,7 +117,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, sample: int = 50_000
 def _train_networks(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One network per fold; gives the logits (N, K) of held-out samples, mean margins (N,) and embeddings (N, D)."""
     device, epochs = torch.device(cv.plan.device), cv.plan.epochs
-    margins = Margins.empty(len(cv.labels))
+    margins = Margins.empty(cv.labels.shape)
     features: list[np.ndarray] = []
     # The logits of a million pictures and a thousand classes fill the memory: they live on disk, and a fold's
     # checkpoint is written after its part of them has reached it.
@@ -156,7 +156,7 @@ def _train_fold(
     plan, say = cv.plan, cv.progress.message
     mean, std = (x.to(batches.device) for x in channel_statistics(cv.pixels, rows))
     net = build_network(plan, cv.n_classes, seed, cv.pixels, rows, mean, std).to(batches.device)
-    margins = Margins.empty(len(cv.labels))
+    margins = Margins.empty(cv.labels.shape)
     fit(net, batches, cv.labels, rows, mean, std, training_config(plan), seed, margins, advance, say)
     # Shifted views steady small pictures; for big ones they cost more than they bring.
     shift = 1 if plan.mode == "compact" else 0

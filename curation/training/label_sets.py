@@ -55,6 +55,11 @@ def _binary_cross_entropy(logits: Tensor, labels: Tensor, prior: Tensor) -> Tens
     return F.softplus(-sign * (logits + prior.to(logits.device))).sum(dim=1)
 
 
+def set_margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """(..., B, K) the logit of what was given, there or not; low = suspicious."""
+    return (2.0 * labels.float() - 1.0) * logits
+
+
 def known_sets(labels: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """(N, K) bool: pictures with and without the class are known outside of the sample's own fold, so that its judge
     could know the class."""

@@ -16,7 +16,7 @@ from curation.arrays import create_array, open_array
 from curation.progress import SILENT, Progress
 from curation.training.folds import CrossValidation
 from curation.training.inference import batch_workers, fast_inference
-from curation.training.label_sets import set_loss, trainable
+from curation.training.label_sets import set_loss, set_margin, trainable
 from curation.training.model import TorchvisionNet, load_backbone, normalise
 from curation.training.plan import Plan
 from curation.training.train import Margins, autocast, generalised_cross_entropy, halve_on_oom, label_margin
@@ -144,7 +144,7 @@ def learn_heads(
     weight = torch.zeros(views.shape[2], n_heads, n_classes, device=device, requires_grad=True)
     bias = torch.zeros(n_heads, 1, n_classes, device=device, requires_grad=True)
     optimizer = torch.optim.AdamW([weight, bias], lr=HEAD_LR, weight_decay=1e-4)
-    margins = Margins.empty(len(labels))
+    margins = Margins.empty(labels.shape)
     rows = torch.from_numpy(np.flatnonzero(trainable(labels)))
     given = torch.from_numpy(labels)
     several = set_loss(labels) if labels.ndim == 2 else None
@@ -166,7 +166,12 @@ def learn_heads(
                 per_head = learns[:n_folds].sum(1).clamp_min(1).float().mean()
                 ((loss.view_as(learns) * learns).sum() / per_head).backward()
                 optimizer.step()
-                if warm and n_classes > 1 and several is None:
+                if warm and several:
+                    teaches = learns[:n_folds, :, None]
+                    margin = set_margin(logits.detach()[:n_folds], target)
+                    mean = torch.where(teaches, margin, 0).sum(0) / teaches.sum(0)
+                    margins.add(batch.numpy(), mean.cpu().double().numpy())
+                elif warm and n_classes > 1:
                     margin = label_margin(flat.detach(), repeated).view_as(learns)[:n_folds]
                     mean = torch.where(learns[:n_folds], margin, 0).sum(0) / learns[:n_folds].sum(0)
                     margins.add(batch.numpy(), mean.cpu().double().numpy())

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from curation.errors import SettingsError
-from curation.training.label_sets import set_loss
+from curation.training.label_sets import set_loss, set_margin
 from curation.training.model import CompactNet, augment, normalise
 
 MIN_BATCH = 8
@@ -97,15 +97,16 @@ class Margins:
     count: np.ndarray
 
     @staticmethod
-    def empty(n: int) -> Margins:
-        return Margins(np.zeros(n, dtype=np.float64), np.zeros(n, dtype=np.int64))
+    def empty(shape: int | tuple[int, ...]) -> Margins:
+        """Of N samples, or of (N, K) labels."""
+        return Margins(np.zeros(shape, dtype=np.float64), np.zeros(shape, dtype=np.int64))
 
     def add(self, rows: np.ndarray, margins: np.ndarray) -> None:
         np.add.at(self.total, rows, margins)
         np.add.at(self.count, rows, 1)
 
     def mean(self) -> np.ndarray:
-        """(N,) float32, NaN where a sample was never trained on."""
+        """(N,) or (N, K) float32, NaN where a sample was never trained on."""
         with np.errstate(invalid="ignore"):
             return (self.total / np.where(self.count == 0, np.nan, self.count)).astype(np.float32)
 
@@ -228,8 +229,9 @@ def fit(
             logits, micro = halve_on_oom(gradient, micro, say)
             for optimizer in optimizers:
                 optimizer.step()
-            if done >= config.warm_up * total_steps and several is None:
-                measured.append((batch, label_margin(logits, target)))
+            if done >= config.warm_up * total_steps:
+                margin_of = set_margin if several else label_margin
+                measured.append((batch, margin_of(logits, target)))
             done += 1
             advance(len(batch))
         advance(len(rows) - steps * size)
