@@ -306,6 +306,7 @@ def test_few_believed_errors_are_planted_in_greater_number_and_weighed_down(
     assert found.planted > 3
     assert found.weight == pytest.approx(1.51 / found.planted)
     assert any("as if there were that many" in note for note in found.notes)
+    assert "1 repetition shows too little" in found.notes[0]
 
 
 def test_a_recipe_takes_from_the_run_what_it_does_not_say() -> None:

@@ -296,6 +296,11 @@ def _outcome(plan: Plan, trials: Sequence[Trial], errors: float, weight: float, 
 
 def _notes(found: Rehearsal, basis: Basis) -> list[str]:
     notes = [f"{counted(number, 'label')} left out: {why}." for why, number in basis.left_out.items()]
+    if found.settings.seeds < len(SURENESS):
+        notes.append(
+            f"{counted(found.settings.seeds, 'repetition shows', 'repetitions show')} too little of how much depends "
+            f"on the guess at what is right: the intervals are too narrow; {len(SURENESS)} are usual."
+        )
     if found.weight < 1 / UNLIKE:
         notes.append(
             f"{found.planted:,.0f} errors were planted where about {found.rate * found.labels:,.0f} are believed in: "
