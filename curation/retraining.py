@@ -24,7 +24,7 @@ from curation.files import write_atomic, write_json
 from curation.manifest.version_files import read_header
 from curation.pixels import Pixels, decode
 from curation.progress import SILENT, Progress
-from curation.proving import records_of, samples_of
+from curation.proving import check_task, records_of, samples_of
 from curation.proving.arms import class_ids
 from curation.proving.compare import compare
 from curation.proving.holdout import HoldOut, choose_holdout, overlapping
@@ -62,6 +62,7 @@ def retrain(
     from curation.training.holdout import answers, pictures_per_trial, prepare, train
 
     _check_output(output)
+    check_task(dataset, settings.version)
     samples, classes = samples_of(dataset, settings.version, settings.version)
     cache = workspace / ".curate" / "cache"
     records = records_of(samples, source_root(workspace, dataset))

@@ -21,6 +21,7 @@ from curation.datasets import Dataset
 from curation.duplicates import find_duplicates
 from curation.errors import CurationError, SettingsError
 from curation.files import write_atomic, write_json
+from curation.manifest.history import task_of
 from curation.manifest.version_files import headers, read_header
 from curation.pixels import decode
 from curation.progress import SILENT, Progress
@@ -125,6 +126,7 @@ def prove(workspace: Path, dataset: Dataset, settings: ProofSettings, progress: 
     """
     if settings.seeds < 1:
         raise SettingsError(f"--seeds {settings.seeds}: at least one network per arm is needed; five are usual.")
+    check_task(dataset, settings.before, settings.after)
     samples, classes = samples_of(dataset, settings.before, settings.after)
     cache = workspace / ".curate" / "cache"
     records = records_of(samples, source_root(workspace, dataset))
@@ -139,6 +141,7 @@ def prove(workspace: Path, dataset: Dataset, settings: ProofSettings, progress: 
     arms = make_arms(samples, classes, holdout.rows, flagged)
     arms, notes = _without_overlap(arms, samples, holdout, settings)
     _check(arms, holdout, classes)
+    notes += _class_notes(arms, classes, settings)
     folder = workspace / ".curate" / "proofs" / _proof_id(settings, plan, samples, holdout, arms)
     answers = _answers(decoded.gather(readable), arms, holdout, len(classes), plan, settings, folder, progress)
     units = samples["unit"].to_numpy(dtype=np.int64)[holdout.rows]
@@ -158,6 +161,22 @@ def prove(workspace: Path, dataset: Dataset, settings: ProofSettings, progress: 
     )
     write_json(folder / "proof.json", proof.facts(), "proof")
     return proof
+
+
+def check_task(dataset: Dataset, *versions: str) -> None:
+    """Refuse what has several labels or boxes per picture.
+
+    Raises
+    ------
+    SettingsError, NotFoundError
+    """
+    for version in versions:
+        task = task_of(dataset.folder, version)
+        if task != "single-label":
+            raise SettingsError(
+                f"{version} of {dataset.name} is a {task} set; networks are trained on one label per picture so far. "
+                "Export it, and train with the code that you use for it: curate export."
+            )
 
 
 def samples_of(dataset: Dataset, before: str, after: str) -> tuple[pd.DataFrame, list[str]]:
@@ -249,6 +268,32 @@ def _check(arms: Arms, holdout: HoldOut, classes: list[str]) -> None:
             raise SettingsError(f"There is nothing to learn in the arm '{name}': it has fewer than two classes.")
 
 
+def _class_notes(arms: Arms, classes: list[str], settings: ProofSettings) -> list[str]:
+    """Sentences on classes that one version alone teaches.
+
+    Raises
+    ------
+    SettingsError : the versions have no class in common, so that there is nothing to compare.
+    """
+    known = {settings.before: set(arms.before.tolist()), settings.after: set(arms.after.tolist())}
+    both = set.intersection(*known.values()) - {-1}
+    if not both:
+        raise SettingsError(
+            f"{settings.before} and {settings.after} have no class in common, so networks of one cannot be asked about "
+            "the labels of the other."
+        )
+    notes = []
+    for version, taught in known.items():
+        only = [classes[k] for k in sorted(taught - both - {-1})]
+        if only:
+            named = ", ".join(map(repr, only[:LISTED])) + " ..." * (len(only) > LISTED)
+            notes.append(
+                f"{counted(len(only), 'class is', 'classes are')} in the training data of {version} only: {named}. "
+                "Part of the difference is the list of classes, not the labels."
+            )
+    return notes
+
+
 def _notes(arms: Arms, holdout: HoldOut, settings: ProofSettings, flagged: Collection[str] | None) -> list[str]:
     notes = []
     if holdout.reviewed:
@@ -331,4 +376,4 @@ def _write_answer(file: Path, answer: np.ndarray) -> None:
     write_atomic(file, lambda stream: np.save(stream, answer, allow_pickle=False), "answer")
 
 
-__all__ = ["PLACEBO", "Proof", "ProofSettings", "prove", "records_of", "samples_of"]
+__all__ = ["PLACEBO", "Proof", "ProofSettings", "check_task", "prove", "records_of", "samples_of"]

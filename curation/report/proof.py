@@ -55,10 +55,11 @@ def render(proof: Proof) -> str:
         f"{text(settings.after)} against {text(settings.before)}: {proof.changes['relabelled']:,} labels changed, "
         f"{proof.changes['dropped']:,} pictures left out, {proof.changes['added']:,} added in what is trained on."
     )
+    network = proof.plan.mode if proof.plan.model == proof.plan.mode else f"{proof.plan.mode}, {proof.plan.model}"
     asked = (
         f"Asked about {len(proof.holdout.rows):,} pictures ({bdi(proof.holdout.name)}), of which nothing is trained "
-        f"on. {counted(settings.seeds, 'network')} for each line, with the same seeds; {text(proof.plan.mode)}, "
-        f"{text(proof.plan.model)}, {proof.plan.epochs} passes."
+        f"on. {counted(settings.seeds, 'network')} for each line, with the same seeds; {text(network)}, "
+        f"{proof.plan.epochs} passes."
     )
     sections = [
         ("", f"{table(head, cells)}<div class='plot'>{arms}</div>"),

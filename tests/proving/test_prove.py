@@ -14,10 +14,12 @@ from curation import cli, proving
 from curation.datasets import Dataset
 from curation.errors import NotFoundError, SettingsError
 from curation.importers import ImportOptions
-from curation.manifest import NewVersion, manifest_folder, read, write_version
+from curation.manifest import NewVersion, build_rows, manifest_folder, read, write_version
 from curation.manifest.changes import diff
+from curation.manifest.version_files import versions
 from curation.proving import ProofSettings, prove
 from curation.proving.arms import make_arms, placebo
+from curation.records import empty_annotations, empty_samples
 from curation.report.proof import render, verdict, write_page
 from curation.score import ScoreSettings, score
 
@@ -135,6 +137,37 @@ def test_a_split_or_version_that_is_not_there_is_refused(scored: tuple[Path, Dat
         prove(*scored, ProofSettings("v0001", "v0002", holdout="dev", **FAST))
     with pytest.raises(NotFoundError):
         prove(*scored, ProofSettings("v0001", "v0009", **FAST))
+
+
+def relabelled(scored: tuple[Path, Dataset], names: dict[str, str], after: str = "v0002") -> str:
+    """A further version whose labels have other names; its number."""
+    folder = scored[1].folder
+    newest = versions(folder)[-1]
+    rows = read(folder, after)
+    renamed = rows.assign(label=rows["label"].replace(names).astype("str"))
+    changes = diff(read(folder, newest), renamed)
+    return write_version(renamed, NewVersion(newest, "publish", "me", "renamed", changes, dataset=NAME), folder)
+
+
+def test_a_class_that_came_or_vanished_is_named_and_other_classes_altogether_are_refused(
+    scored: tuple[Path, Dataset],
+) -> None:
+    fast = {**FAST, "seeds": 1, "epochs": 1}
+    upright = relabelled(scored, {"standing": "upright"})
+    proof = prove(*scored, ProofSettings("v0001", upright, **fast))
+    assert proof.notes[0].startswith("1 class is in the training data of v0001 only: 'standing'.")
+    assert proof.notes[1].startswith(f"1 class is in the training data of {upright} only: 'upright'.")
+    others = relabelled(scored, {"standing": "upright", "lying": "flat"})
+    with pytest.raises(SettingsError, match=f"v0001 and {others} have no class in common"):
+        prove(*scored, ProofSettings("v0001", others, **fast))
+
+
+def test_boxes_and_several_labels_are_refused(tmp_path: Path) -> None:
+    samples = empty_samples(1).assign(sample_id="s1", path="a.png", status="ok").astype({"status": "str"})
+    rows = build_rows(samples, empty_annotations())
+    write_version(rows, NewVersion(None, "import", "a", "m", [], source={"task": "detection"}), tmp_path)
+    with pytest.raises(SettingsError, match="is a detection set"):
+        prove(tmp_path, Dataset("cells", tmp_path), ProofSettings("v0001", "v0001", **FAST))
 
 
 def test_a_hold_out_whose_copies_would_be_trained_on_is_refused_or_they_are_dropped(tmp_path: Path) -> None:
