@@ -11,12 +11,14 @@ from curation.detectors.contract import Detector, Inputs, issue_table, label_nam
 from curation.scoring.overlap import overlapping_pairs
 
 NAME = "duplicate_box"
-# The threshold lies a margin above the overlap that one box in a hundred reaches, leaving out what is beyond doubt the
-# same place; crowded cells overlap by half, and then it lies higher than among scattered objects.
-USUAL_QUANTILE, MARGIN = 0.99, 0.05
+# Crowded cells overlap by half, and there the threshold lies higher than among scattered objects: a margin above what
+# one box in a hundred would reach if overlaps thinned out beyond the upper tenth as they do below it. That hundredth
+# itself is not looked at: where it lies is decided by the very boxes that are looked for.
+LOWER, UPPER, USUAL = 0.75, 0.90, 0.99
+MARGIN = 0.05
 LEAST_THRESHOLD, MOST_THRESHOLD = 0.5, 0.75
 # What comes so close to the threshold is listed, too.
-LISTED_BELOW = 0.1
+LISTED_BELOW = 0.15
 # Boxes of two classes lie on each other on purpose (a person and a face, a car and a vehicle) where more than this
 # share of the boxes of the rarer one do, and at least so many.
 HABIT_SHARE, HABIT_PAIRS = 0.2, 5
@@ -56,11 +58,12 @@ def find(inputs: Inputs) -> pd.DataFrame:
 
 def _threshold(count: int, a: np.ndarray, b: np.ndarray, overlap: np.ndarray) -> tuple[float, float]:
     """The overlap that is usual at most in this set of `count` boxes, and the one from which on a pair is flagged."""
-    ordinary = overlap < MOST_THRESHOLD
+    ordinary = overlap < MOST_THRESHOLD  # what overlaps more is the same place beyond doubt
     largest = np.zeros(count)
     for end in (a, b):
         np.maximum.at(largest, end[ordinary], overlap[ordinary])
-    usual = float(np.quantile(largest, USUAL_QUANTILE)) if count else 0.0
+    low, high = np.quantile(largest, [LOWER, UPPER]) if count else (0.0, 0.0)
+    usual = float(high + (high - low) * np.log((1 - UPPER) / (1 - USUAL)) / np.log((1 - LOWER) / (1 - UPPER)))
     return usual, float(np.clip(usual + MARGIN, LEAST_THRESHOLD, MOST_THRESHOLD))
 
 

@@ -1,0 +1,180 @@
+"""Plant wrong boxes in a set of boxes, and measure which of them `curate score` puts first.
+
+    python pipelines/boxes_benchmark.py ../shared/data/bccd --seeds 0 1 2 --weights FILE.safetensors
+
+Per seed, of all boxes 10 % get another class, 5 % are dropped, 5 % are shifted by a third of their size, and 3 % are
+doubled: a second box, drawn a little differently, every other one of them under another class. No box gets two of
+these. Average precision: of the whole ranking of a kind of issue against the boxes that were planted; of a doubled
+pair, either box counts, once. What is wrong by itself counts against it, but for two things that count neither way:
+boxes with a planted fault of another kind (a second box under another class is a wrong label, too), and those that lay
+on each other before anything was planted (overlap above 0.8). `counted`: with these as false.
+
+Dropped and shifted boxes need the predictions of a detector that did not see the picture: --predictions FILE (COCO
+results json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from curation.importers import load
+from curation.records import Records, text_to_path
+from curation.score import ScoreSettings, score
+from curation.scoring.overlap import overlapping_pairs
+
+SHARES = {"swapped": 0.10, "dropped": 0.05, "shifted": 0.05, "doubled": 0.03}
+SAME_PLACE = 0.8  # intersection over union
+JITTER = 0.06  # of the size of a box, by which a second one of the same object differs
+
+
+def plant(records: Records, seed: int) -> pd.DataFrame:
+    """The annotations with what was planted: columns of records.annotations, `planted` (the kind or "") and `pair`, the
+    number of a doubled pair that both of its boxes share, -1 elsewhere."""
+    rng = np.random.default_rng(seed)
+    table = records.annotations[records.annotations["x"].notna()].reset_index(drop=True)
+    classes = sorted(table["label"].unique())
+    table["planted"], table["pair"] = "", -1
+    order, start = rng.permutation(len(table)), 0
+    rows: dict[str, np.ndarray] = {}
+    for kind, share in SHARES.items():
+        count = round(share * len(table))
+        rows[kind] = order[start : start + count]
+        table.loc[rows[kind], "planted"] = kind
+        start += count
+
+    def other(label: str) -> str:
+        return str(rng.choice([name for name in classes if name != label] or [label]))
+
+    table.loc[rows["swapped"], "label"] = [other(label) for label in table["label"][rows["swapped"]]]
+    angle = rng.uniform(0, 2 * np.pi, len(rows["shifted"]))
+    table.loc[rows["shifted"], "x"] += np.cos(angle) * table["w"][rows["shifted"]] / 3
+    table.loc[rows["shifted"], "y"] += np.sin(angle) * table["h"][rows["shifted"]] / 3
+    table.loc[rows["doubled"], "pair"] = np.arange(len(rows["doubled"]))
+    copies = table.loc[rows["doubled"]].reset_index(drop=True)
+    size = copies[["w", "h", "w", "h"]].to_numpy()
+    copies[["x", "y", "w", "h"]] += rng.normal(0, JITTER, size.shape) * size
+    copies.loc[::2, "label"] = [other(label) for label in copies["label"][::2]]
+    return pd.concat([table, copies], ignore_index=True)
+
+
+def write_coco(records: Records, table: pd.DataFrame, folder: Path) -> dict[str, str]:
+    """Pictures and one json in COCO's format, without what is dropped; file name of each sample id."""
+    names = {
+        sample: f"{number:06d}{Path(path).suffix}"
+        for number, (sample, path) in enumerate(zip(records.samples["sample_id"], records.samples["path"], strict=True))
+    }
+    for sample, path in zip(records.samples["sample_id"], records.samples["path"], strict=True):
+        shutil.copyfile(records.root / text_to_path(path), folder / names[sample])
+    number = {sample: at for at, sample in enumerate(names)}
+    classes = sorted(table["label"].unique())
+    content = {
+        "images": [{"id": number[sample], "file_name": name} for sample, name in names.items()],
+        "categories": [{"id": k + 1, "name": name} for k, name in enumerate(classes)],
+        "annotations": [
+            {
+                "id": i + 1, "image_id": number[row["sample_id"]], "category_id": classes.index(row["label"]) + 1,
+                "bbox": [row["x"], row["y"], row["w"], row["h"]], "area": row["w"] * row["h"], "iscrowd": 0,
+            }
+            for i, row in enumerate(table[table["planted"] != "dropped"].to_dict("records"))
+        ],
+    }  # fmt: skip
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return names
+
+
+def keys_of(table: pd.DataFrame, file: pd.Series) -> list[tuple[object, ...]]:
+    """What a box is known by: its picture, numbers and label."""
+    numbers = table[["x", "y", "w", "h"]].round(4).to_numpy().tolist()
+    return [(name, *four, label) for name, four, label in zip(file, numbers, table["label"], strict=True)]
+
+
+def average_precision(hit: np.ndarray, planted: int) -> float:
+    """Planted ones that are not in the ranking count 0."""
+    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+    return round(float(precision[hit].sum() / max(planted, 1)), 4)
+
+
+def rank_quality(names: list[str], flagged: np.ndarray, wanted: set[str], left_out: set[str]) -> dict[str, float]:
+    """Of a ranking of `names`, a second mention of a planted one ignored: average precision, and what the flags say."""
+    hit = np.array([name in wanted for name in names], dtype=bool)
+    keep = ~(hit & pd.Series(names, dtype="str").duplicated().to_numpy())
+    counted = average_precision(hit[keep], len(wanted))
+    keep &= np.array([name not in left_out for name in names], dtype=bool)
+    hit, flagged = hit[keep], flagged[keep]
+    return {
+        "planted": len(wanted),
+        "average_precision": average_precision(hit, len(wanted)),
+        "counted": counted,
+        "flagged": int(flagged.sum()),
+        "precision": round(float(hit[flagged].mean()), 4) if flagged.any() else 0.0,
+        "recall": round(float(hit[flagged].sum() / max(len(wanted), 1)), 4),
+    }
+
+
+def run_seed(records: Records, seed: int, settings: ScoreSettings) -> dict[str, object]:
+    """Plant, score, and measure every kind."""
+    with tempfile.TemporaryDirectory() as place:
+        folder, workspace = Path(place) / "set", Path(place) / "workspace"
+        folder.mkdir()
+        workspace.mkdir()
+        table = plant(records, seed)
+        files = write_coco(records, table, folder)
+        start = time.perf_counter()
+        run = score(folder, settings, workspace, format="coco")
+        seconds = time.perf_counter() - start
+        boxes, issues = run.boxes(), run.issues()
+        path = run.samples().set_index("sample_id")["path"]
+        theirs = keys_of(boxes, path[boxes["sample_id"]].map(lambda name: Path(name).name))
+        known = dict(zip(theirs, boxes["annotation_id"], strict=True))
+    there = table[table["planted"] != "dropped"].reset_index(drop=True)
+    there["id"] = [known[key] for key in keys_of(there, there["sample_id"].map(files))]
+    in_pair = there[there["pair"] >= 0]
+    pair = dict(zip(in_pair["id"], "pair " + in_pair["pair"].astype(str), strict=True))
+    swapped = set(there.loc[there["planted"] == "swapped", "id"])
+    otherwise_wrong = set(there.loc[there["planted"] != "", "id"])
+    found: dict[str, object] = {"seed": seed, "boxes": len(boxes), "seconds": round(seconds, 1)}
+    for kind, issue, wanted, left_out in (
+        ("swapped", "label_error", swapped, otherwise_wrong - swapped),
+        ("doubled", "duplicate_box", set(pair.values()), otherwise_wrong | doubled_already(records, there)),
+    ):
+        rows = issues[issues["issue"] == issue]
+        names = rows["annotation_id"].tolist()
+        if kind == "doubled":
+            names = [pair.get(name, name) for name in names]
+        found[kind] = rank_quality(names, rows["is_issue"].to_numpy(dtype=bool), wanted, left_out)
+    return found
+
+
+def doubled_already(records: Records, there: pd.DataFrame) -> set[str]:
+    """Ids of the boxes that lay on another one before anything was planted, and are in no planted pair."""
+    before = records.annotations[records.annotations["x"].notna()]
+    numbers = before[["x", "y", "w", "h"]].to_numpy(dtype=np.float64)
+    first, second, _ = overlapping_pairs(pd.factorize(before["sample_id"])[0], numbers, SAME_PLACE)
+    ids = set(before["annotation_id"].to_numpy()[np.concatenate([first, second])])
+    return set(there.loc[there["annotation_id"].isin(ids) & (there["pair"] < 0), "id"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="a set of boxes in any format")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--mode", default="auto")
+    parser.add_argument("--weights", default=None)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        records = load(str(arguments.source), workspace=Path(place))
+    settings = ScoreSettings(mode=arguments.mode, weights=arguments.weights)
+    for seed in arguments.seeds:
+        print(json.dumps(run_seed(records, seed, settings)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
