@@ -36,6 +36,12 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     help="What the labels are for; multi-label of a set of boxes: which classes are in the picture (as the source is).",
 )
 @option(
+    "--label-delimiter",
+    group=SOURCE,
+    metavar="TEXT",
+    help="A cell of the label column has several labels, with this between them: '|', ';', ',' or ' '.",
+)
+@option(
     "--box-origin",
     group=SOURCE,
     type=click.Choice(["auto", "0", "1"]),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from curation.errors import LabelParseError, SourceError
+from curation.errors import LabelParseError, SettingsError, SourceError
 from curation.importers.assemble import (
     LABEL_LIMIT,
     SHOWN,
@@ -71,6 +71,8 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     root, file = _root_and_table(source, options)
     table = read_table(file, options.encoding, progress)
     layout = layout_of(table, options)
+    if options.task == "detection" and layout.kind != "boxes":
+        raise SettingsError(f"--task detection: {file.name} has no columns of boxes, as xmin, ymin, xmax, ymax.")
     if layout.kind != "single":
         return _load_many(root, table, layout, options, workspace, progress)
     own = is_own(table.columns)

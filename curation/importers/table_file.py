@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -48,7 +49,7 @@ def read_table(file: Path, encoding: str = "", progress: Progress = SILENT) -> T
     """Read a table; every cell stays the text that it is ("nan", "01" and "NULL" are text, too).
 
     Numbers of a Parquet file become their shortest text, whole floats without ".0" (gaps turn whole numbers into floats
-    in many programs), booleans "true" and "false", nulls "".
+    in many programs), booleans "true" and "false", nulls "", lists of text JSON.
 
     Raises
     ------
@@ -210,14 +211,21 @@ def _read_parquet(file: Path) -> Table:
             names = source.schema_arrow.names
             if len(set(names)) < len(names):
                 raise LabelParseError(f"{file.name}: two columns have the same name: {', '.join(map(shown, names))}.")
-            # A column of another kind than text and numbers (a list, an embedded picture) is no label; it is not read.
+            # A column of another kind than text, numbers and lists of text (an embedded picture) is not read.
+            lists = [field.name for field in source.schema_arrow if _is_list_of_text(field.type)]
             flat = [field.name for field in source.schema_arrow if not pa.types.is_nested(field.type)]
+            plain, flat = flat, flat + lists
             _refuse_bomb(file, source.metadata, set(flat))
         # Text that is stored once and referred to stays so: a few bytes can stand for any number of long cells.
-        with open_for_arrow(file) as stream, pq.ParquetFile(stream, read_dictionary=flat) as source:
+        with open_for_arrow(file) as stream, pq.ParquetFile(stream, read_dictionary=plain) as source:
             table = source.read(columns=flat)
         columns: dict[str, Sequence[str]] = {}
-        for name in flat:
+        for name in names:
+            if name not in flat:
+                continue
+            if name in lists:
+                columns[name] = _lists_as_text(table.column(name))
+                continue
             texts = _as_text(file, name, table.column(name))
             if texts is not None:
                 columns[name] = texts
@@ -230,6 +238,21 @@ def _read_parquet(file: Path) -> Table:
     return Table(file, columns, range(1, table.num_rows + 1), "row")
 
 
+def _is_list_of_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    value = kind.value_type.value_type if pa.types.is_dictionary(kind.value_type) else kind.value_type
+    return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
+
+
+def _lists_as_text(column: Any) -> list[str]:
+    """Lists of text as JSON; a null is an empty cell."""
+    cells = column.to_pylist()
+    return ["" if cell is None else json.dumps([one or "" for one in cell], ensure_ascii=False) for cell in cells]
+
+
 def _refuse_bomb(file: Path, metadata: Any, wanted: set[str]) -> None:
     """Refuse a file that says of itself that it unpacks to more than any table of labels."""
     if metadata.num_rows > _PARQUET_ROWS:
@@ -237,7 +260,7 @@ def _refuse_bomb(file: Path, metadata: Any, wanted: set[str]) -> None:
     size = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
-            size += column.total_uncompressed_size if column.path_in_schema in wanted else 0
+            size += column.total_uncompressed_size if column.path_in_schema.partition(".")[0] in wanted else 0
     if size > _PARQUET_BYTES:
         raise SourceError(f"{file.name} would unpack to {size:,} bytes; that is no table of labels.")
 

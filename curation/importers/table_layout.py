@@ -37,7 +37,7 @@ MOST_LABELS = 10_000  # in one cell
 
 @dataclass
 class Layout:
-    """kind : "single", "boxes", "flags" (a column of 0 and 1 per class) or "lists" (a cell with several labels)
+    """kind : "single", "one" (as single, but of rows of one picture all labels count), "boxes", "flags" (a column of 0 and 1 per class) or "lists" (a cell with several labels)
     box : the four columns of a box; sides : the last two are width and height
     flags : the columns that are classes, as they are called; labels : what the classes are called
     """
@@ -59,8 +59,9 @@ def layout_of(table: Table, options: ImportOptions) -> Layout:
         return Layout("lists" if "label" not in table.columns else "single")
     label = options.label_column or _label_column(list(table.columns))
     if label:
-        several = options.label_delimiter or _are_lists(table, label)
-        return Layout("lists" if several else "single", notes=[] if several else _hint(table, label))
+        if options.label_delimiter or _are_lists(table, label):
+            return Layout("lists")
+        return Layout("one" if options.task == "multi-label" else "single", notes=_hint(table, label))
     return _flags(table, options)
 
 

@@ -135,6 +135,8 @@ class TableAdder:
     ) -> None:
         if layout.kind == "flags":
             labels = flagged(table.columns, layout, row)
+        elif layout.kind == "one":
+            labels = list(filter(None, [table.columns[label_column][row]]))
         else:
             delimiter = "" if own else self._options.label_delimiter
             labels = read_labels(table.columns[label_column][row], delimiter, table.place(row))

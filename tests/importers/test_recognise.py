@@ -16,6 +16,7 @@ from curation.importers.assemble import shown
 from curation.progress import Advance, Progress
 from curation.records import check_records, make_sample_id
 from tests.exporting import make_set
+from tests.importers.box_sets import small_set
 from tests.importers.pictures import make_pictures
 
 
@@ -33,6 +34,10 @@ def sources(tmp_path: Path) -> dict[str, tuple[str, dict[str, object]]]:
         "arrays": (str(tmp_path / "set.npz"), {}),
         "torchvision": ("torchvision:FakeData", {}),
         "exported": (exported(tmp_path / "exported"), {}),
+        **{
+            name: (str(small_set(tmp_path / name, name)), {})
+            for name in ("voc", "yolo", "oidv4", "openimages", "tfrecord", "csv")
+        },
     }
 
 
@@ -90,7 +95,7 @@ def test_a_forced_format_that_does_not_fit(tmp_path: Path) -> None:
         ("x.zip", "unpack it"),
         ("x.json", "save the labels as CSV"),
         ("x.jpg", "one picture"),
-        ("x.record", "is not known"),
+        ("x.record", "record 1 is cut off"),
         ("a\0b", "is not a path"),
     ],
 )
