@@ -17,11 +17,14 @@ from curation.detectors import (
     exact_duplicate,
     image_quality,
     label_error,
+    missing_label,
     near_duplicate,
     no_box,
+    odd_combination,
     outlier,
     split_leak,
     unreadable,
+    wrong_label,
 )
 from curation.detectors.contract import DETECTOR_COLUMNS, OF_A_TASK, Detector, Inputs
 from curation.errors import NotFoundError
@@ -37,6 +40,9 @@ DETECTORS: dict[str, Detector] = {
     "box_geometry": box_geometry.DETECTOR,
     "duplicate_box": duplicate_box.DETECTOR,
     "label_error": label_error.DETECTOR,
+    "wrong_label": wrong_label.DETECTOR,
+    "missing_label": missing_label.DETECTOR,
+    "odd_combination": odd_combination.DETECTOR,
     "split_leak": split_leak.DETECTOR,
     "exact_duplicate": exact_duplicate.DETECTOR,
     "near_duplicate": near_duplicate.DETECTOR,
@@ -54,6 +60,9 @@ DETECTORS: dict[str, Detector] = {
     "unreadable": unreadable.DETECTOR,
 }
 
+# Those that judge a label: below the flags, the ranking of labels goes on.
+LABEL_ISSUES = (label_error.NAME, wrong_label.NAME, missing_label.NAME)
+
 
 def find_issues(
     *levels: Inputs,
@@ -69,7 +78,7 @@ def find_issues(
     Returns
     -------
     table : columns ISSUE_COLUMNS, in rank order 1..R. Flagged rows come first, by the priority of their detector, then
-        score, then sample_id; the rows that are not flagged follow by score, those of `label_error` first.
+        score, then sample_id; the rows that are not flagged follow by score, those of LABEL_ISSUES first.
     skipped : name of each detector that could not run -> why; those of another task are not named
 
     Raises
@@ -81,14 +90,18 @@ def find_issues(
     if unknown:
         raise NotFoundError(f"There is no issue called '{unknown[0]}'. Known: {', '.join(detectors)}.")
     skipped: dict[str, str] = {}
+    # Where a picture has several labels, it lacks the one that it has in other sets.
+    of_a_task = OF_A_TASK | {"labels" for inputs in levels if inputs.label_sets is not None}
     tables = []
     with progress.stage("Looking for issues", len(chosen), "detectors") as advance:
         for name in chosen:
             lacks = [[need for need in detectors[name].needs if not _has(inputs, need)] for inputs in levels]
             tables += [
-                detectors[name].find(inputs) for inputs, missing in zip(levels, lacks, strict=True) if not missing
+                _with_boxes(detectors[name].find(inputs), inputs)
+                for inputs, missing in zip(levels, lacks, strict=True)
+                if not missing
             ]
-            if all(lacks) and not all(OF_A_TASK.intersection(missing) for missing in lacks):
+            if all(lacks) and not all(of_a_task.intersection(missing) for missing in lacks):
                 fewest = min(lacks, key=len)
                 skipped[name] = f"needs {' and '.join(fewest)}, which this run does not have"
             advance(1)
@@ -104,6 +117,19 @@ def _has(inputs: Inputs, need: str) -> bool:
     return getattr(inputs, need) is not None
 
 
+def _with_boxes(table: pd.DataFrame, inputs: Inputs) -> pd.DataFrame:
+    """With where the box is, `"box": [x, y, w, h]`, first in the evidence of what was found about one."""
+    if inputs.boxes is None or table.empty:
+        return table
+    places = [f'"box": [{x:.6g}, {y:.6g}, {w:.6g}, {h:.6g}]' for x, y, w, h in inputs.boxes.tolist()]
+    place = pd.Series(places, index=inputs.annotation_id, dtype="object").reindex(table["annotation_id"])
+    evidence = [
+        text if not isinstance(box, str) else f"{{{box}}}" if text == "{}" else f"{{{box}, {text[1:]}"
+        for box, text in zip(place, table["evidence"], strict=True)
+    ]
+    return table.assign(evidence=pd.Series(evidence, dtype="str", index=table.index))
+
+
 def _ranked(tables: list[pd.DataFrame], detectors: Mapping[str, Detector]) -> pd.DataFrame:
     """All rows in queue order, with `rank`."""
     tables = [table for table in tables if len(table)]
@@ -116,7 +142,7 @@ def _ranked(tables: list[pd.DataFrame], detectors: Mapping[str, Detector]) -> pd
     not_flagged = ~table["is_issue"].to_numpy()
     # Below the flags the ranking of labels goes on; whatever else a detector chose to list comes after it.
     priority = table["issue"].map(place).to_numpy()
-    priority = np.where(not_flagged, np.where(table["issue"] == label_error.NAME, -1, priority), priority)
+    priority = np.where(not_flagged, np.where(table["issue"].isin(LABEL_ISSUES), -1, priority), priority)
     # Ties by sample_id, then by issue, so that the order never depends on that of the rows.
     keys = pd.DataFrame(
         {

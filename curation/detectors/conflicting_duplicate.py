@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.detectors.contract import Detector, Inputs, issue_table, label_name
+from curation.detectors.contract import Detector, Inputs, issue_table, label_name, set_names
 from curation.detectors.twins import EXACT, LISTED_MEMBERS, best_twins, members_by_cluster, twin_evidence
 
 NAME = "conflicting_duplicate"
@@ -22,11 +22,12 @@ def find(inputs: Inputs) -> pd.DataFrame:
 
     Score: 0 where a pixel-identical twin has another label, 0.1 where only near twins have. The suggestion is the label
     that the model or else the majority of the cluster favours, "" where neither does; for a member that already has it,
-    it equals the given label.
+    it equals the given label. Where pictures have several labels each, copies with different sets of them are found,
+    the evidence says which labels differ (`labels`, `twin_labels`, `differs`), and nothing is suggested.
     """
     assert inputs.cluster is not None
     assert inputs.duplicate_pairs is not None
-    labels = inputs.labels
+    labels = _codes(inputs)
     twins = best_twins(
         inputs.duplicate_pairs,
         lambda row, twin: (labels[row] >= 0) & (labels[twin] >= 0) & (labels[row] != labels[twin]),
@@ -40,15 +41,15 @@ def find(inputs: Inputs) -> pd.DataFrame:
         labelled = members[labels[members] >= 0]
         if len(np.unique(labels[labelled])) < 2:
             continue
-        favoured, reason = _favoured_label(inputs, labelled)
+        favoured, reason = ("", "") if inputs.label_sets is not None else _favoured_label(inputs, labelled)
         listed = [[str(inputs.samples["sample_id"].iat[m]), label_name(inputs, m)] for m in labelled[:LISTED_MEMBERS]]
         for row in labelled.tolist():
             # A chain a-b-c may join two labels that have no direct pair; any other-labelled member then stands in.
             pair = direct.get(row)
+            twin = int(pair.twin if pair is not None else labelled[labels[labelled] != labels[row]][0])
             if pair is not None:
                 facts = twin_evidence(inputs, pair)
             else:
-                twin = int(labelled[labels[labelled] != labels[row]][0])
                 facts = {
                     "twin": str(inputs.samples["sample_id"].iat[twin]),
                     "twin_label": label_name(inputs, twin),
@@ -59,8 +60,29 @@ def find(inputs: Inputs) -> pd.DataFrame:
             rows.append(row)
             score.append(EXACT_SCORE if facts["kind"] == EXACT else NEAR_SCORE)
             suggestion.append(favoured)
+            facts |= _difference(inputs, row, twin)
             evidence.append({**facts, "favoured_by": reason, "members": listed, "member_count": len(members)})
     return issue_table(NAME, inputs, np.array(rows), np.array(score), np.ones(len(rows), bool), evidence, suggestion)
+
+
+def _codes(inputs: Inputs) -> np.ndarray:
+    """(N,) int64: equal for pictures with equal labels, -1 where they are unknown."""
+    if inputs.label_sets is None:
+        return inputs.labels
+    given = inputs.label_sets.given
+    known = (given >= 0).all(axis=1)
+    # Packed: a picture's labels become a few bytes that sort quickly.
+    packed = np.packbits(given > 0, axis=1)
+    _, code = np.unique(packed, axis=0, return_inverse=True)
+    return np.where(known, code.reshape(-1), -1).astype(np.int64)
+
+
+def _difference(inputs: Inputs, row: int, twin: int) -> dict[str, Any]:
+    """The labels of two pictures, and those that only one of them has; nothing where each has one label."""
+    if inputs.label_sets is None:
+        return {}
+    mine, theirs = set_names(inputs, row), set_names(inputs, twin)
+    return {"labels": mine, "twin_labels": theirs, "differs": sorted(set(mine) ^ set(theirs))}
 
 
 def _favoured_label(inputs: Inputs, members: np.ndarray) -> tuple[str, str]:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.scoring.label_sets import LabelSets
+from curation.scoring.set_quality import SetQuality
 from curation.scoring.statistics import Statistics
 
 DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
 
 # Fields of `Inputs` that only sets of some task have: elsewhere nobody misses a detector that needs them.
-OF_A_TASK = frozenset({"boxes", "box_counts"})
+OF_A_TASK = frozenset({"boxes", "box_counts", "label_sets"})
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Inputs:
     boxes : (N, 4) float64 x, y, w, h in pixels of the upright picture, where a row is a box; several rows then have
         the same sample_id, and `samples` says how large the picture is as picture_width_px, picture_height_px
     box_counts : (N, K) int64, where a row is a picture of a set of boxes: how many of each class it has
+    label_sets : the labels of N pictures that can have several each; `labels` are -1 then, and entries of `pred_probs`
+        are probabilities of their own
+    set_quality : what is concluded about those
     """
 
     samples: pd.DataFrame
@@ -62,6 +67,8 @@ class Inputs:
     blind_neighbours: bool = False
     boxes: np.ndarray | None = None
     box_counts: np.ndarray | None = None
+    label_sets: LabelSets | None = None
+    set_quality: SetQuality | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -149,9 +156,17 @@ def build_table(
 
 
 def label_name(inputs: Inputs, row: int) -> str:
-    """The given label of one sample, "" where it has none."""
+    """The given label of one sample, all of them where it can have several, "" where it has none."""
+    if inputs.label_sets is not None:
+        return ", ".join(set_names(inputs, row))
     label = int(inputs.labels[row])
     return str(inputs.class_names[label]) if label >= 0 else ""
+
+
+def set_names(inputs: Inputs, row: int) -> list[str]:
+    """The given labels of one sample of a set with several labels per picture."""
+    assert inputs.label_sets is not None
+    return [str(inputs.class_names[k]) for k in np.flatnonzero(inputs.label_sets.given[row] > 0)]
 
 
 def _text(values: Any) -> pd.Series:

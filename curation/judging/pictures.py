@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 
-from curation.detectors.contract import Inputs
+from curation.detectors.contract import Inputs, set_names
 from curation.duplicates import Duplicates
 from curation.pixels import Pixels
 from curation.wording import counted
@@ -46,12 +48,20 @@ def picture_inputs(pixels: Pixels, annotations: pd.DataFrame, duplicates: Duplic
 
 
 def samples_table(inputs: Inputs) -> pd.DataFrame:
-    """samples.parquet: the readable pictures, aligned with the arrays, then the unreadable ones."""
+    """samples.parquet: the readable pictures, aligned with the arrays, then the unreadable ones.
+
+    Where pictures can have several labels, `given_label` is "" and `given_labels` a JSON list of all of them.
+    """
     names = np.asarray([*inputs.class_names, ""], dtype=object)
     readable = inputs.samples.assign(given_label=pd.Series(names[inputs.labels], dtype="str"), cluster=inputs.cluster)
     readable["fold"] = -1 if inputs.fold is None else inputs.fold
+    if inputs.label_sets is not None:
+        texts = [json.dumps(set_names(inputs, row), ensure_ascii=False) for row in range(len(readable))]
+        readable["given_labels"] = pd.Series(texts, dtype="str")
     unreadable = inputs.unreadable.rename(columns={"label": "given_label"}).drop(columns="annotation_id")
     unreadable = unreadable.assign(cluster=-1, fold=-1)
+    if inputs.label_sets is not None:
+        unreadable["given_labels"] = pd.Series(["[]"] * len(unreadable), dtype="str")
     return pd.concat([readable, unreadable], ignore_index=True) if len(unreadable) else readable
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from curation.detectors.contract import Inputs
 from curation.scoring.label_quality import cleanlab_flags, wrong_range
+from curation.scoring.set_health import set_health
 
 # Sample ids that are named as examples of one confused pair, and the number of pairs that are listed.
 EXAMPLES = 3
@@ -31,7 +32,11 @@ def health(inputs: Inputs, issues: pd.DataFrame) -> dict[str, Any]:
     classes : per class name, labels, flagged, estimated_wrong, label_health; worst health first
     confused : [given, suggested, count] of the flagged labels, most frequent first
     examples : up to three sample ids for each line of `confused`
+
+    Where pictures can have several labels: see set_health.
     """
+    if inputs.label_sets is not None:
+        return set_health(inputs.label_sets, inputs.set_quality, list(inputs.class_names))
     known = inputs.labels >= 0
     count = int(known.sum())
     rows = issues[issues["issue"] == "label_error"]
@@ -105,6 +110,11 @@ def accuracy(inputs: Inputs, groups: np.ndarray, ungrouped_choice: np.ndarray | 
 
 def accuracy_in_words(found: Mapping[str, Any]) -> str:
     """One or two sentences on what `accuracy` measured; "" if it measured nothing."""
+    if found.get("mean_average_precision") is not None:
+        return (
+            f"On pictures that it never saw, the model finds those with a given label at an average precision of "
+            f"{found['mean_average_precision']:.2f} (mean of the classes; guessing: {found['chance']:.2f})."
+        )
     if found.get("accuracy") is None:
         return ""
     words = (

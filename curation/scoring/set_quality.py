@@ -1,4 +1,4 @@
-"""Several labels per picture: how far each can be trusted, those that are not there included; each picture as a whole."""
+"""Several labels per picture: how far each yes or no can be trusted, and all of a picture together."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FIT_ROWS, FIT_ENTRIES = 20_000, 1_000_000
 ERROR_ODDS, ERROR_SPREAD, CLASS_SPREAD, OFFSET_SPREAD = -3.5, 1.5, 0.1, 0.2
 # An entry is flagged below this probability of being right, see curation.scoring.label_quality.
 SCORE_AT_THRESHOLD = 0.6
-# Labels that are missing and labels that are wrong are about as likely, each where there can be one, unless the data say
-# otherwise: spread of the difference of their log-odds. A class that nearly all pictures have tells of one kind only.
+# Labels that are missing and labels that are wrong are about as likely, each where there can be one, unless the data
+# say otherwise: spread of the difference of their log-odds. A class that nearly all pictures have tells of one kind only.
 GAP_SPREAD = 1.0
 BLOCK = 1 << 14
 
@@ -30,8 +30,10 @@ class SetQuality:
     """What is concluded about N pictures and K classes.
 
     score : (N, K) float32 in [0, 1], probability that what is said of the class (there or not) is right; low =
-        suspicious; 1 where the labels are unknown
+        suspicious; 1 where the labels are unknown, or no model that could know the class judged one that is not given;
+        one that is given has the mean score of all that are, then
     is_issue : (N, K) bool
+    judged : (N, K) bool, whether a model that could know the class judged the picture, and its labels are known
     threshold : entries whose score lies below it are flagged
     picture_score : (N,) float64 in [0, 1], probability that all that is said of the picture is right
     wrong_rate, missing_rate : (K,) float64, how often the class is given where it is not, and not given where it is
@@ -39,6 +41,7 @@ class SetQuality:
 
     score: np.ndarray
     is_issue: np.ndarray
+    judged: np.ndarray
     threshold: float
     picture_score: np.ndarray
     wrong_rate: np.ndarray
@@ -94,9 +97,11 @@ def judge_sets(
                 mine = np.flatnonzero(use[:, k] & (labels[:, k] == value))
                 odds[mine] = with_margin(odds[mine], margin[mine, k])
             score[:, k] = np.where(use[:, k], _sigmoid(odds), 1.0)
-    is_issue = score < SCORE_AT_THRESHOLD
     picture = np.exp(np.log(np.maximum(score, 1e-6), dtype=np.float64).sum(axis=1))
-    return SetQuality(score, is_issue, SCORE_AT_THRESHOLD, picture, wrong_rate=rates[0], missing_rate=rates[1])
+    is_issue = score < SCORE_AT_THRESHOLD
+    given = labels > 0
+    score[given & ~use] = score[given & use].mean() if (given & use).any() else 0.5
+    return SetQuality(score, is_issue, use, SCORE_AT_THRESHOLD, picture, wrong_rate=rates[0], missing_rate=rates[1])
 
 
 @dataclass(frozen=True)
