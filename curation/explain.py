@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.detectors import DETECTORS
-from curation.wording import as_sentence
+from curation.wording import as_sentence, counted
 
 # What the finding means for somebody who has never seen such a tool, and what to do about it. A detector without a line
 # here is introduced by its title alone.
@@ -20,6 +20,12 @@ MEANINGS = {
     "label_error": "A model that never saw the picture, nor any copy of it, was asked what it shows, and found the "
     "given label improbable. Not every flag is an error: the picture can be hard, or show two things. The score is the "
     "estimated probability that the given label is right.",
+    "wrong_label": "A model that never saw the picture, nor any copy of it, does not find the class that was given. "
+    "The score is the estimated probability that it is there.",
+    "missing_label": "A model that never saw the picture, nor any copy of it, finds a class in it that was not given. "
+    "The score is the estimated probability that the class is not there.",
+    "odd_combination": "Labels that (nearly) never stand on one picture, or one without the label that it always goes "
+    "with: too seldom for chance. No model is needed to see this; a rare picture can be right all the same.",
     "split_leak": "The same picture is in two splits. What is measured on the test pictures is then partly remembered "
     "instead of learned. Remove one of the two, as a rule from the training split.",
     "exact_duplicate": "The pixels are identical, whatever the files are called and however they are compressed. "
@@ -128,6 +134,8 @@ def explain_case(row: Mapping[str, Any]) -> list[str]:
     else:
         parts = [f"Copies of one picture ({kind})" if kind not in ("", "near") else "Changed copies of one picture"]
     given, twin_label = str(row["given_label"]), str(evidence.get("twin_label", ""))
+    if evidence.get("differs"):
+        return [*parts, ", labelled differently: only one has ", *_listed(evidence["differs"]), "."]
     if given != twin_label and given and twin_label:
         parts += [", labelled ", Label(given), " and ", Label(twin_label)]
     if evidence.get("split") and evidence.get("split") != evidence.get("twin_split"):
@@ -246,6 +254,46 @@ def _label_error(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[st
     return [*parts, *_neighbours(given, evidence.get("neighbours") or []), "."]
 
 
+def _set_label(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    """A label that was given, or was not, among several of a picture."""
+    given = bool(row["given_label"])
+    parts = ["Labelled " if given else "Not labelled ", Label(evidence["class"])]
+    if evidence.get("judged") is False or evidence.get("p_there") is None:
+        return [*parts, ", a class that no model could learn without this picture: look for yourself."]
+    parts.append(f", to which the model gives {percent(float(evidence['p_there']))}")
+    if evidence.get("neighbours"):
+        parts.append(f"; {evidence['neighbours_with']} of its {evidence['neighbours']} nearest pictures have it")
+    others = [name for name in evidence.get("labels") or [] if name != evidence["class"]]
+    parts += ["; beside ", *_listed(others)] if others else ["; without any other label"]
+    if evidence.get("combination"):
+        parts += ["; ", *_together(evidence["class"], evidence["combination"])]
+    return [*parts, "."]
+
+
+def _odd_combination(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    return ["Labelled ", *_listed(evidence["labels"]), "; ", *_together(evidence["class"], evidence), "."]
+
+
+def _together(name: str, facts: Mapping[str, Any]) -> list[str]:
+    """Why one class is odd beside, or without, another one."""
+    first, second = Label(name), Label(facts["other"])
+    if facts["kind"] == "missing":
+        first, second = second, first
+    words = [first, " and ", second, " are"] if facts["kind"] == "never" else [first, " is without ", second]
+    pictures, expected = int(facts["pictures"]), float(facts["expected"])
+    in_few = f" in {counted(pictures, 'picture')} only, where chance would give {_number(expected)}"
+    return [*words, f"{' together' if facts['kind'] == 'never' else ''}{in_few}"]
+
+
+def _listed(labels: Sequence[str]) -> list[str]:
+    """Some of the labels of a picture, in pieces."""
+    parts: list[str] = []
+    for label in labels[:_NAMED_LABELS]:
+        parts += [", ", Label(label)] if parts else [Label(label)]
+    more = len(labels) - _NAMED_LABELS
+    return [*parts, f" and {more} more"] if more > 0 else parts
+
+
 def _neighbours(given: str, neighbours: Sequence[Sequence[Any]]) -> list[str]:
     if not neighbours:
         return []
@@ -262,6 +310,9 @@ def _neighbours(given: str, neighbours: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _conflict(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    if "differs" in evidence:
+        here, there = ([_listed(evidence[key]) or ["nothing"]] for key in ("labels", "twin_labels"))
+        return ["Labelled ", *here[0], f", while {_other_copy(evidence)} is labelled ", *there[0], "."]
     parts = ["Labelled ", Label(row["given_label"]), f", while {_other_copy(evidence)} is labelled "]
     parts.append(Label(evidence["twin_label"]))
     favoured = _FAVOURED.get(str(evidence.get("favoured_by")))
@@ -349,9 +400,13 @@ _MEASUREMENTS = {
     "side_px": ("Its side length is", " pixels"),
     "aspect_ratio": ("Its width is", " times its height"),
 }
+_NAMED_LABELS = 5
 _FAVOURED = {"model": "the model favours ", "majority": "most copies say "}
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
     "label_error": _label_error,
+    "wrong_label": _set_label,
+    "missing_label": _set_label,
+    "odd_combination": _odd_combination,
     "conflicting_duplicate": _conflict,
     "split_leak": _leak,
     "outlier": _outlier,
