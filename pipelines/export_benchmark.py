@@ -122,6 +122,7 @@ def files(place: Path | None, count: int, repeat: int) -> dict[str, Any]:
                 start = time.perf_counter()
                 write()
                 seconds[name].append(time.perf_counter() - start)
+                print(f"{name}: {seconds[name][-1]:.2f} s", flush=True)
                 if turn == 0 and not name.startswith("cp") and (wrong := verify_export(dest)):
                     raise SystemExit(f"{name}: {wrong[0]}")
                 shutil.rmtree(dest)
