@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from curation.detectors import DETECTORS
+from curation.detectors import DETECTORS, LABEL_ISSUES
 from curation.explain import percent, read_evidence, title_of, visible
 from curation.runs import Run
 from curation.scoring.health import accuracy_in_words, estimate_in_words, forecast_in_words, wrong_forecast
@@ -117,11 +117,10 @@ def _health(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> Non
     console.print()
     share = Text(percent(health["label_health"]), style="bold green")
     console.print(Text("Label health ", style="bold"), share, sep="", end="")
-    wrong, labels = round(health["estimated_wrong"]), health["labels"]
-    console.print(f": about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong")
+    console.print(f": {_how_many_wrong(health)}")
     if least is not None and most is not None:
         _indented(console, estimate_in_words(least, most), "dim")
-    words = forecast_in_words(wrong_forecast(issues.loc[issues["issue"] == "label_error", "score"].to_numpy(float)))
+    words = forecast_in_words(wrong_forecast(issues.loc[issues["issue"].isin(LABEL_ISSUES), "score"].to_numpy(float)))
     if words:
         _indented(console, words, "dim")
     words = accuracy_in_words(info.get("accuracy") or {})
@@ -136,9 +135,19 @@ def _health(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> Non
         console.print(drawn)
 
 
+def _how_many_wrong(health: dict[str, Any]) -> str:
+    """`about 12 of 900 labels are wrong`, and how many are missing where a picture can have several."""
+    missing = round(health.get("estimated_missing") or 0)
+    wrong, labels = round(health["estimated_wrong"]) - missing, health["labels"]
+    words = f"about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong"
+    if health.get("estimated_missing") is None:
+        return words
+    return f"{words}, {missing:,} {'is' if missing == 1 else 'are'} missing"
+
+
 def _worst(samples: pd.DataFrame, issues: pd.DataFrame, console: Console) -> None:
     """The labels most likely wrong."""
-    worst = issues[issues["issue"] == "label_error"].head(LISTED_LABELS)
+    worst = issues[issues["issue"].isin(LABEL_ISSUES)].head(LISTED_LABELS)
     console.print()
     if worst.empty:
         return
@@ -166,6 +175,9 @@ def probabilities(row: dict[str, Any]) -> tuple[str, str]:
     top = {str(name): float(p) for name, p in evidence.get("top3") or []}
     given = evidence.get("p_given")
     suggested = top.get(str(row["suggestion"]))
+    if "p_there" in evidence and evidence["p_there"] is not None:
+        there = float(evidence["p_there"])
+        given, suggested = (there, None) if row["given_label"] else (None, there)
     return ("" if given is None else percent(float(given)), "" if suggested is None else percent(suggested))
 
 

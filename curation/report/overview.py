@@ -35,10 +35,11 @@ def _review(page: Page) -> str:
 
 
 def _scores(page: Page) -> str:
-    rows = page.of("label_error", flagged=False)
+    rows = page.of_labels(flagged=False)
     if rows.empty:
         return ""
-    words = "Every label once, by its score. Flagged labels are coloured; note the logarithmic height."
+    what = "label once, and the likeliest missing ones," if (rows["issue"] == "missing_label").any() else "label once,"
+    words = f"Every {what} by its score. Flagged labels are coloured; note the logarithmic height."
     return _figure(
         "Scores", words, histogram(rows["score"].to_numpy(dtype=float), rows["is_issue"].to_numpy(), "p-score")
     )

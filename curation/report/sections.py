@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.detectors import LABEL_ISSUES
 from curation.explain import MEANINGS, explain_case, explain_parts, percent, read_evidence, title_of
 from curation.report.markup import bdi, number, sentence, table, text
 from curation.report.pictures import SMALL_SIDE_PX, Pictures
@@ -36,6 +37,11 @@ class Page:
     def of(self, issue: str, flagged: bool = True) -> pd.DataFrame:
         """Rows of one issue in rank order."""
         rows = self.issues[self.issues["issue"] == issue]
+        return rows[rows["is_issue"]] if flagged else rows
+
+    def of_labels(self, flagged: bool = True) -> pd.DataFrame:
+        """Rows about labels, whichever issue a set of this task has for that, in rank order."""
+        rows = self.issues[self.issues["issue"].isin(LABEL_ISSUES)]
         return rows[rows["is_issue"]] if flagged else rows
 
     def sample(self, sample_id: str, column: str) -> str:
@@ -130,7 +136,7 @@ def twins(page: Page, issue: str) -> str:
 def _members(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(sample_id, label) of the pictures of one case, the flagged one first."""
     evidence = read_evidence(row)
-    first = (str(row["sample_id"]), str(row["given_label"]))
+    first = (str(row["sample_id"]), str(row["given_label"]) or ", ".join(evidence.get("labels") or []))
     others = [(str(sample_id), str(label)) for sample_id, label in evidence.get("members") or []]
     if "twin" in evidence:
         others.insert(0, (str(evidence["twin"]), str(evidence.get("twin_label", ""))))
@@ -205,12 +211,12 @@ def summary(page: Page) -> str:
     """The figures of the whole run, and what they mean."""
     info, health = page.info, page.info.get("health") or {}
     count = page.issues[page.issues["is_issue"]]["issue"].value_counts()
-    wrong, quality = health.get("estimated_wrong"), health.get("label_health")
+    wrong, quality, several = health.get("estimated_wrong"), health.get("label_health"), health.get("estimated_missing")
     tiles = [
         (number(int((page.samples["status"] == "ok").sum())), "pictures", False),
         (number(len(info.get("classes") or [])), "classes", False),
-        (number(int(count.get("label_error", 0))), "labels flagged", True),
-        (number(wrong), "labels estimated to be wrong", True),
+        (number(sum(int(count.get(name, 0)) for name in LABEL_ISSUES)), "labels flagged", True),
+        (number(wrong), f"labels estimated to be wrong{' or missing' * (several is not None)}", True),
         ("–" if quality is None else f"{100 * quality:.1f} %", "label health: estimated share of right labels", False),
         (number(int(count.get("conflicting_duplicate", 0))), "pictures whose copy has another label", False),
         (number(info.get("unreadable", 0)), "files that cannot be read", False),
@@ -224,6 +230,8 @@ def summary(page: Page) -> str:
 def _how_sure(health: Mapping[str, Any]) -> str:
     if health.get("estimated_wrong") is None:
         return "<p>No model judged the labels in this run, so that nothing is said about how many are wrong.</p>\n"
+    if health.get("estimated_missing") is not None:
+        return _how_sure_of_sets(health)
     cleanlab = health.get("cleanlab_estimated_wrong")
     other = f" cleanlab's own count on the same probabilities is {number(cleanlab)}." if cleanlab is not None else ""
     return (
@@ -231,6 +239,17 @@ def _how_sure(health: Mapping[str, Any]) -> str:
         "wrong: the sum, over all labels, of the estimated probability that the label is wrong. It is an estimate from "
         f"a model, not a count: review tells.{_limits(health)}{other} A flagged label is one that is more probably "
         "wrong than the others, not one that is proven wrong.</p>\n"
+    )
+
+
+def _how_sure_of_sets(health: Mapping[str, Any]) -> str:
+    missing = int(health["estimated_missing"])
+    wrong = max(int(health["estimated_wrong"]) - missing, 0)
+    return (
+        f"<p>About {number(wrong)} of {number(health.get('labels'))} labels are estimated to be wrong, and about "
+        f"{number(missing)} more to be missing, in about {number(health.get('estimated_pictures'))} of "
+        f"{number(health.get('pictures'))} pictures: the sum, over all pictures and classes, of the estimated probability "
+        "that what is said of the class is not so. It is an estimate from a model, not a count: review tells.</p>\n"
     )
 
 
@@ -267,7 +286,7 @@ def review_forecast(page: Page) -> tuple[np.ndarray, list[int], str]:
 
     R ends where 95 % of the expected errors are met, but not before the last flagged label.
     """
-    rows = page.of("label_error", flagged=False)
+    rows = page.of_labels(flagged=False)
     forecast = wrong_forecast(rows["score"].to_numpy(dtype=np.float64))
     expected, half, most = forecast.expected, forecast.half, forecast.most
     if not half:
