@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from curation.cli import main
+from curation.cli import cli
 from curation.explain import explain
 from curation.importers import ImportOptions
 from curation.score import ScoreSettings, score
@@ -99,7 +99,7 @@ def test_every_row_is_explained_and_every_command_reads_the_run(made):
     assert not any("Found to be" in sentence for sentence in said)
     assert any(sentence.startswith("Not labelled “dot”") for sentence in said)
     for words in (["issues"], ["issues", "--json"], ["report"], ["show"], ["status"]):
-        result = CliRunner().invoke(main, [*words, "--workspace", str(base / "ws")])
+        result = CliRunner().invoke(cli, [*words, "--workspace", str(base / "ws")])
         assert result.exit_code in (0, 2), (words, result.output, result.exception)
         assert result.exception is None or isinstance(result.exception, SystemExit)
 
