@@ -75,8 +75,9 @@ def vote(claims: Sequence[Claims], silence_counts: bool, umpire: int | None = No
     votes = _votes(claims, subjects, silence_counts)
     held: list[Held] = []
     for (kind, subject), given in sorted(votes.items(), key=lambda pair: (pair[0][1], _ORDER[pair[0][0]])):
-        there = next((h for h in held if h.kind == THERE and subjects[h.annotation_id] == subject), None)
+        there = None
         if kind in (LABEL, BOX):
+            there = next((h for h in held if h.kind == THERE and subjects[h.annotation_id] == subject), None)
             if there is None or not there.value:
                 continue
             given = [one for one in given if one.voter in there.voters]
@@ -84,7 +85,8 @@ def vote(claims: Sequence[Claims], silence_counts: bool, umpire: int | None = No
         if winners is None and umpire is None:
             return None
         if winners:
-            held.append(_held(kind, subject, winners, claims, subjects))
+            name = there.annotation_id if there is not None else subject
+            held.append(_held(kind, name, winners, claims, subjects))
     return held if umpire is not None or not _two_for_one(held, claims) else None
 
 
@@ -198,23 +200,24 @@ def _alike(one: _Vote, other: _Vote) -> bool:
 
 
 def _held(
-    kind: str, subject: str, winners: Sequence[_Vote], claims: Sequence[Claims], subjects: Mapping[str, str]
+    kind: str, name: str, winners: Sequence[_Vote], claims: Sequence[Claims], subjects: Mapping[str, str]
 ) -> Held:
+    """The fact that `winners` agree on; name : annotation id."""
     known = [one for one in winners if one.value is not None]
     chosen = _middle(known) if kind == BOX and known else (known or winners)[-1]
     voters = (*(one.voter for one in winners if one.voter != chosen.voter), chosen.voter)
     if kind != THERE:
-        return Held(kind, subject, chosen.value, voters, str(chosen.digest))
+        return Held(kind, name, chosen.value, voters, str(chosen.digest))
     added = [
         line
         for voter in voters
         for line in claims[voter].lines
-        if line["change"] == "add" and subjects[line["annotation_id"]] == subject
+        if line["change"] == "add" and subjects[line["annotation_id"]] == name
     ]
     if not added or not chosen.value:
-        return Held(kind, subject, chosen.value, voters)
+        return Held(kind, name, chosen.value, voters)
     line = _middle_line(added)
-    others = {key for key, other in subjects.items() if other == subject} - {line["annotation_id"]}
+    others = {key for key, other in subjects.items() if other == name} - {line["annotation_id"]}
     return Held(kind, line["annotation_id"], True, voters, added=line, instead=tuple(sorted(others)))
 
 

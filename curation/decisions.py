@@ -63,7 +63,7 @@ class Decision:
     annotation_id: str = ""
     given_label: str = ""
     suggestion: str = ""
-    edits: tuple[Line, ...] = ()
+    edits: tuple[Line, ...] = field(default=(), hash=False)
     seen: str = ""
 
     @property

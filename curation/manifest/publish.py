@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,11 @@ class Proposal:
 
 
 def plan(
-    head_rows: pd.DataFrame, decisions: pd.DataFrame, states: Mapping[str, str], published_ids: Collection[int]
+    head_rows: pd.DataFrame,
+    decisions: pd.DataFrame,
+    states: Mapping[str, str],
+    published_ids: Collection[int],
+    needed: Callable[[str], int] | None = None,
 ) -> Plan:
     """What the fresh decisions make of the newest version. Pure; the same whatever order other reviewers' rows have.
 
@@ -77,6 +81,7 @@ def plan(
     decisions : all of the data set, as curation.store.decisions gives them
     states : of items and samples by id, as the store has them; for those that are missing, they are worked out
     published_ids : decisions (and undos) that the newest version or its ancestors have
+    needed : how many opinions an item wants, by its id; None = one
     """
     known = histories(decisions, published_ids)
     before = samples_of(head_rows, known)
@@ -86,15 +91,17 @@ def plan(
     pending: Counter[tuple[str, str]] = Counter()
     for name in sorted(known):
         history, sample = known[name], before.get(name)
-        state = _state(name, history, states)
-        outcome = settle(history, sample, state)
+        wanted = history.wanted(needed)
+        state = _state(name, history, states, wanted)
+        outcome = settle(history, sample, state, wanted)
         path = sample.columns["path"] if sample else ""
         pending.update(_pending(history, outcome))
+        conflicts += [_conflict(name, path, given, why) for given, why in outcome.late]
         if outcome.waits:
             reviewers = sorted({given.reviewer for given in history.current()})
             waiting.append({"sample_id": name, "path": path, "state": state, "reviewers": reviewers})
         elif outcome.problem:
-            conflicts.append(_conflict(name, path, outcome))
+            conflicts.append(_conflict(name, path, outcome.because[-1], outcome.problem))
         else:
             settled[name] = outcome
             if sample is not None and outcome.sample is not None:
@@ -104,26 +111,31 @@ def plan(
     return Plan(
         replace_samples(head_rows, after),
         in_order(lines),
-        sorted(conflicts, key=lambda c: (c["path"], c["sample_id"])),
+        sorted(conflicts, key=lambda c: (c["path"], c["sample_id"], c["decision"])),
         sorted(waiting, key=lambda w: (w["path"], w["sample_id"])),
         _consumed(decisions, known, settled),
         dict(sorted(pending.items())),
     )
 
 
-def _state(name: str, history: History, states: Mapping[str, str]) -> str:
+def _state(name: str, history: History, states: Mapping[str, str], needed: int) -> str:
     """The least settled state of the items that the current decisions on a sample are about."""
     items = {name, *(given.decision.item_id for given in history.current())}
     found = [states[item] for item in items if item in states]
-    return min(found, key=_STATES.index) if found else item_state(history.opinions(), needed=1)
+    return min(found, key=_STATES.index) if found else item_state(history.opinions(needed=needed), needed)
 
 
 def _told(name: str, sample: Sample, outcome: Outcome, history: History) -> list[dict[str, Any]]:
     """The lines of a sample, each with who decided it and why; what is not in a version yet and changes nothing
     is a `confirm` line."""
     lines = describe(name, sample, outcome.sample)
-    told = [{**line, **_who(outcome.because, outcome.undone)} for line in lines]
+    whole = (outcome.because, outcome.undone)
+    causes = [outcome.causes.get((line["change"], line["annotation_id"]), whole) for line in lines]
+    told = [{**line, **_who(*cause)} for line, cause in zip(lines, causes, strict=True)]
     confirmed = [outcome.because] if outcome.because and not lines and not outcome.undone else []
+    if outcome.causes:  # some annotations have changed, and of others somebody said that they are right
+        heard = {given.decision_id for because, _ in causes for given in because} | history.published
+        confirmed = [rest] if (rest := tuple(g for g in outcome.because if g.decision_id not in heard)) else []
     confirmed += [(given,) for given in _fresh_apart(history)]
     for because in confirmed:
         label = because[-1].decision.outcome
@@ -154,11 +166,11 @@ def _who(because: tuple[Given, ...], undone: bool) -> dict[str, Any]:
     return found
 
 
-def _conflict(name: str, path: str, outcome: Outcome) -> dict[str, Any]:
-    given = outcome.because[-1]
-    return {"sample_id": name, "path": path, "why": outcome.problem, "verdict": given.decision.verdict,
-            "labels": list(given.decision.labels), "reviewer": given.reviewer, "decided": given.decided_at,
-            "decision": given.decision_id, "item_id": given.decision.item_id}  # fmt: skip
+def _conflict(name: str, path: str, given: Given, why: str) -> dict[str, Any]:
+    found = {"sample_id": name, "path": path, "why": why, "verdict": given.decision.verdict,
+             "labels": list(given.decision.labels), "reviewer": given.reviewer, "decided": given.decided_at,
+             "decision": given.decision_id, "item_id": given.decision.item_id}  # fmt: skip
+    return found | ({"edits": list(given.decision.edits)} if given.decision.edits else {})
 
 
 def _consumed(decisions: pd.DataFrame, known: Mapping[str, History], settled: Mapping[str, Outcome]) -> tuple[int, ...]:
@@ -193,7 +205,10 @@ def _pending(history: History, outcome: Outcome) -> list[tuple[str, str]]:
     if outcome.undone:
         return [(UNDO, given.undo.reviewer) for given in outcome.because[-1:] if given.undo is not None]
     found = history.current() if outcome.waits else [*outcome.because, *_fresh_apart(history)]
-    return [(g.decision.verdict, g.reviewer) for g in found if g.decision_id not in history.published]
+    found += [given for given, _ in outcome.late]
+    undone = {given for because, back in outcome.causes.values() if back for given in because}
+    back = [(UNDO, given.undo.reviewer) for given in sorted(undone)[-1:] if given.undo is not None]
+    return back + [(g.decision.verdict, g.reviewer) for g in found if g.decision_id not in history.published]
 
 
 # --- versions ----------------------------------------------------------------------------------------------------
@@ -220,7 +235,8 @@ def propose(folder: Path, engine: Engine, dataset: str, branch: str = MAIN) -> P
     for sample_id, state in zip(found["sample_id"].tolist(), found["state"].tolist(), strict=True):
         worse = min((states.get(sample_id, "done"), state or "done"), key=_STATES.index)
         states[sample_id] = worse
-    return Proposal(parent, branch, name, plan(read(folder, parent), made, states, known))
+    needed = store.policy(engine, dataset).needed
+    return Proposal(parent, branch, name, plan(read(folder, parent), made, states, known, needed))
 
 
 def publish(
