@@ -15,10 +15,11 @@ from PIL import Image
 
 from curation.cores import usable_cores
 from curation.decoding import FORMATS
-from curation.decoding.sources import locate, split_member
+from curation.decoding.sources import is_bundle, locate, split_member
 from curation.decoding.stored import load_stored
 from curation.errors import SourceError, UnreadableError
 from curation.exporters.contract import Content
+from curation.exporters.marks import sample_facts
 from curation.exporters.names import safe_name, twin_key
 from curation.files import failpoint
 from curation.importers.assemble import shown
@@ -41,8 +42,10 @@ def suffix_of(format_name: str) -> str:
 def picture_names(content: Content) -> list[str]:
     """A safe name for each picture's file: its own, where it can be one and says that it is a picture."""
     found = []
-    for path, format_name in zip(content.samples["path"].tolist(), content.samples["format"].tolist(), strict=True):
-        name = path.rpartition("/")[2]
+    names = _own_names(content)
+    for path, name, format_name in zip(
+        content.samples["path"].tolist(), names, content.samples["format"].tolist(), strict=True
+    ):
         stem, ending = os.path.splitext(name)
         wanted = suffix_of(format_name)
         if format_name == "ARRAY":
@@ -55,6 +58,23 @@ def picture_names(content: Content) -> list[str]:
             safe = (stem or "unnamed") + os.path.splitext(name)[1].lower()
         found.append(safe)
     return found
+
+
+def _own_names(content: Content) -> list[str]:
+    """What each picture is called where it is: the name of its file, or the one that a record gives it, or its place in
+    an archive."""
+    paths = content.samples["path"].tolist()
+    names = [path.rpartition("/")[2] for path in paths]
+    members = [row for row, name in enumerate(names) if "#" in name and split_member(paths[row]) is not None]
+    facts = sample_facts(content) if members else []
+    for row in members:
+        file, key, index = split_member(paths[row]) or ("", "", 0)
+        own = facts[row].get("image/filename")
+        if isinstance(own, str) and own:
+            names[row] = own.replace("\\", "/").rpartition("/")[2]
+        elif is_bundle(file) and not key:
+            names[row] = f"{os.path.splitext(file.rpartition('/')[2])[0]}-{index:06d}"
+    return names
 
 
 def picture_bytes(root: Path, path: str, expected: str) -> bytes:

@@ -25,18 +25,20 @@ from curation.wording import counted
 
 FOLDER = "Label"
 CLASSES = "classes.txt"
+_LOOKED_AT = 20
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
 _LINE = re.compile(rf"(.*\S)\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*", re.ASCII | re.S)
 
 
 def recognises(seen: Glance) -> str:
     """Why a source is of this format, or ""."""
-    for name in seen.ending(".txt"):
-        if f"/{FOLDER}/" in f"/{name}":
-            lines = seen.head(name, 4096).strip().splitlines()
-            if lines and _LINE.fullmatch(lines[0]):
-                return f"{shown(name, limit=200)} is a label file of the OIDv4 toolkit"
-    return ""
+    files = [name for name in seen.ending(".txt") if f"/{FOLDER}/" in f"/{name}"]
+    for name in files[:_LOOKED_AT]:
+        lines = seen.head(name, 4096).strip().splitlines()
+        if lines:
+            like = _LINE.fullmatch(lines[0])
+            return f"{shown(name, limit=200)} is a label file of the OIDv4 toolkit" if like else ""
+    return f"there is a folder {FOLDER!r} with text files, as the OIDv4 toolkit makes it" if files else ""
 
 
 def load(source: str, options: ImportOptions, workspace: Path, progress: Progress) -> Records:

@@ -37,7 +37,8 @@ MOST_LABELS = 10_000  # in one cell
 
 @dataclass
 class Layout:
-    """kind : "single", "one" (as single, but of rows of one picture all labels count), "boxes", "flags" (a column of 0 and 1 per class) or "lists" (a cell with several labels)
+    """kind : "single", "one" (as single, but of rows of one picture all labels count), "boxes", "flags" (a column of 0
+        and 1 per class) or "lists" (a cell with several labels)
     box : the four columns of a box; sides : the last two are width and height
     flags : the columns that are classes, as they are called; labels : what the classes are called
     """
