@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from curation.datasets import Dataset
 from curation.export import ExportSettings, export
 from curation.export_table import NAME
 from curation.importers import load
-from curation.manifest import manifest_folder, read, write_first
-from curation.manifest.history import source_of
+from curation.manifest import manifest_folder, write_first
 from curation.pixels import decode
 from curation.records import Records, source_facts
 
@@ -45,7 +43,7 @@ def there_and_back(records: Records, format_name: str, folder: Path) -> Records:
     """Records -> version -> export -> import by the format's own importer."""
     dataset = version_of(records, folder / "workspace")
     dest = export_plain(dataset, format_name, folder / f"out-{format_name}", folder / "workspace", records.root)
-    return load(dest, format=None if format_name != "csv" else "table")
+    return load(dest)
 
 
 def told(records: Records, cache: Path, without: tuple[str, ...] = ()) -> dict[str, tuple[Any, ...]]:
@@ -76,16 +74,6 @@ def same_boxes(one: dict[str, tuple[Any, ...]], other: dict[str, tuple[Any, ...]
         and _matched([(mark[0], mark[1]) for mark in one[key][2]], [(mark[0], mark[1]) for mark in other[key][2]], px)
         for key in one
     )
-
-
-def classes_of(dataset: Dataset) -> list[dict[str, Any]]:
-    """The class list in the header of the first version."""
-    return source_of(dataset.folder, "v0001").get("classes", [])
-
-
-def rows_of(dataset: Dataset) -> pd.DataFrame:
-    """The rows of the first version."""
-    return read(dataset.folder, "v0001")
 
 
 def _facts(text: str, without: tuple[str, ...]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
 
 @click.command(cls=Command)
 @click.argument("source")
-@option("--labels", group=SOURCE, metavar="TABLE", help="Table of labels; its paths are relative to SOURCE.")
+@option("--labels", group=SOURCE, metavar="TABLE", help="Table of labels (or COCO json, CVAT, Label Studio), paths in SOURCE.")
 @option("--image-column", group=SOURCE, metavar="NAME", help="Column with the image paths (guessed).")
 @option("--label-column", group=SOURCE, metavar="NAME", help="Column with the labels (guessed).")
 @option("--split-column", group=SOURCE, metavar="NAME", help="Column with train, val, test ... (guessed).")

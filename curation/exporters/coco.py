@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from curation.exporters.annotations import all_marks
+from curation.exporters.annotations import all_marks, split_words
 from curation.exporters.contract import Content, Exporter, Options, Saved
-from curation.exporters.folder import split_folders
 from curation.exporters.marks import Mark, class_numbers, plain, sample_facts
 from curation.exporters.names import file_names
 from curation.exporters.pictures import folders_above, picture_names, place_pictures
@@ -27,7 +26,8 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
     """Write per split `instances_*.json` for boxes, `labels_*.json` for labels of whole pictures and `captions_*.json`
     where there are captions, and the pictures in `images/`. Ids are those of the source where it has them."""
     samples = content.samples
-    splits = split_folders(content)
+    words = split_words(content)
+    splits = {split: words[split] for split in content.splits}
     places = ["/".join(filter(None, ("images", splits[split]))) for split in samples["split"].tolist()]
     taken = [*folders_above([f"{place}/x" for place in set(places)])]
     names = file_names(places, picture_names(content), samples["sample_id"].tolist(), taken)

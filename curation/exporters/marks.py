@@ -72,9 +72,11 @@ def class_numbers(details: Sequence[Mapping[str, Any]], first: int) -> list[int]
     own: list[int | None] = []
     for one in details:
         value = one.get("id")
-        good = isinstance(value, int) and not isinstance(value, bool) and value not in taken
-        own.append(value if good else None)
-        taken.update([value] if good else [])
+        if isinstance(value, int) and not isinstance(value, bool) and value not in taken:
+            own.append(value)
+            taken.add(value)
+        else:
+            own.append(None)
     free = max([first - 1, *taken]) + 1
     numbers = []
     for known in own:

@@ -72,6 +72,8 @@ RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (
     ("csv", csv_set.recognises),
 )
 
+WITH_LABELS = ("coco", "cvat", "labelstudio")  # one file for all pictures, which may lie elsewhere: --labels
+
 # What people try, and why it is not read.
 _REFUSED_SUFFIXES = {
     **dict.fromkeys(
@@ -83,7 +85,9 @@ _REFUSED_SUFFIXES = {
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"), "it is an archive; unpack it and give the folder"),
     **dict.fromkeys((".xls", ".xlsx", ".ods"), "spreadsheets are not read; save it as CSV"),
     **dict.fromkeys(
-        (".json", ".jsonl", ".xml", ".yaml", ".yml"), "this format is not read yet; save the labels as CSV"
+        (".json", ".jsonl", ".xml", ".yaml", ".yml"),
+        "it is no annotation file of a known format (see docs/formats.md); give the folder that it is of, or save the "
+        "labels as CSV",
     ),
 }
 
@@ -135,6 +139,11 @@ def recognise(source: str | Path, options: ImportOptions = ImportOptions()) -> t
         )
     path = real_path(text)
     if os.path.isdir(path):
+        if options.labels and options.labels.lower().endswith((".json", ".xml")):
+            name, why = _ask(real_file(options.labels))
+            if name in WITH_LABELS:
+                return name, why
+            raise SourceError(f"{shown(options.labels, limit=300)} is no annotation file that can be read.")
         if options.labels:
             return "table", f"labels come from {shown(options.labels, limit=300)}"
         if options.label_from_name or options.label_pattern:

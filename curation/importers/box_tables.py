@@ -46,15 +46,15 @@ def place_boxes(values: np.ndarray, shares: np.ndarray, sizes: np.ndarray) -> Pl
     values = values.copy()
     unknown = shares & np.isnan(sizes).any(axis=1)
     values[shares] *= np.tile(sizes[shares], 2)
-    swapped = (values[:, 2:] < 0).any(axis=1)
+    swapped = np.logical_or(values[:, 2] < 0, values[:, 3] < 0)
     for corner, side in ((0, 2), (1, 3)):
         inverted = values[:, side] < 0
         values[inverted, corner] += values[inverted, side]
         values[inverted, side] *= -1
-    flat: np.ndarray = (values[:, 2] == 0) | (values[:, 3] == 0)
+    flat = (values[:, 2] == 0) | (values[:, 3] == 0)
     slack = _SLACK * np.nan_to_num(sizes)
     far = values[:, :2] + values[:, 2:]
-    over: np.ndarray = (values[:, :2] < -slack).any(axis=1) | (far > sizes + slack).any(axis=1)
+    over = (values[:, :2] < -slack).any(axis=1) | (far > sizes + slack).any(axis=1)
     return Placed(values, unknown, swapped, flat, over)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from curation.importers.coco_files import CocoFile, describe, looks_like_coco, n
 from curation.importers.glance import Glance, glance
 from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
+from curation.importers.picture_finder import PictureFinder
 from curation.importers.places import list_source, real_file, real_folder
 from curation.importers.table_paths import list_mentioned
 from curation.importers.twins import files_ending, split_of_folders
@@ -24,7 +26,7 @@ from curation.records import Records, path_to_text, text_to_path
 from curation.wording import counted
 
 _OWN = ("image_id", "category_id", "bbox")  # what becomes columns
-_LISTS = ("images", "annotations", "categories")
+_LISTS = ("images", "annotations", "categories", "split")
 
 Category = tuple[str, str]  # label, and why there is none
 
@@ -108,15 +110,30 @@ def _one_file(
         folders = picture_folders(file, _some_folders(root))
         cells = [f"{folder}/{part}/x".replace("//", "/").lstrip("/") for folder in folders for part in parts]
         listing = list_mentioned(root, cells)
-        builder = Builder(root, "coco", listing, options)
-        if any(builder.find(name, folders)[0] for name in names):
-            file.content = value
-            return root, listing, [file]
+        if _any_there(listing, names, folders):
+            return root, listing, [_as_file(full, root, value)]
+    listing = list_source(full.parent, workspace, progress)
+    if _any_there(listing, names, [""]):
+        return full.parent, listing, [_as_file(full, full.parent, value)]
     raise SourceError(
         f"None of the {len(names):,} pictures of {shown(full.name)} is beside it"
         f"{f', the first is {shown(names[0], limit=200)}' if names else ''}. Give the folder of the pictures as the "
         f"source, and the file with --labels."
     )
+
+
+def _any_there(listing: Listing, names: list[str], folders: list[str]) -> bool:
+    finder = PictureFinder(listing)
+    return any(finder.find_below(name, folders)[0] for name in names)
+
+
+def _as_file(full: Path, root: Path, content: dict[str, Any]) -> CocoFile:
+    """A file that was read already; its folder may say the split, also where it is the root."""
+    file = describe(full.relative_to(root).as_posix(), full)
+    said = content.pop("split", "")
+    file.content = content
+    file.split = said or file.split or split_of_folders(f"{full.parent.name}/x")
+    return file
 
 
 def _some_folders(root: Path) -> list[str]:
@@ -214,21 +231,14 @@ class _Reader:
     ) -> None:
         where = f"{file.path} annotation "
         builder = self.builder
-        if file.kind == "panoptic":
-            entries = [{**part, "image_id": one.get("image_id")} for one in entries if isinstance(one, dict)
-                       for part in one.get("segments_info") or () if isinstance(part, dict)]  # fmt: skip
-        for k, entry in enumerate(entries, 1):
+        for k, entry in enumerate(_segments(entries) if file.kind == "panoptic" else entries, 1):
             if not isinstance(entry, dict):
                 builder.reject(file.path, f"{where}{k} is no object")
                 continue
             image = _key(entry.get("image_id"))
             row = rows.get(image)
             if row is None or image in twice:
-                why = (
-                    f"the image_id {image} is that of two pictures"
-                    if image in twice
-                    else f"no picture has the id {image}"
-                )
+                why = f"two pictures have the id {image}" if image in twice else f"no picture has the id {image}"
                 builder.reject(file.path, f"{where}{k}: {why}")
                 continue
             if row < 0:
@@ -238,9 +248,8 @@ class _Reader:
                 continue
             key = _key(entry.get("category_id"))
             if key not in categories:
-                builder.reject_of(
-                    row, where, k, f"no category has the id {key}" if key is not None else "it has no category_id"
-                )
+                why = "it has no category_id" if key is None else f"no category has the id {key}"
+                builder.reject_of(row, where, k, why)
                 continue
             box = entry.get("bbox") or None
             if box is None and entry.get("segmentation"):
@@ -283,8 +292,8 @@ def _segments(entries: list[Any]) -> list[Any]:
     return [
         {**part, "image_id": one.get("image_id")} if isinstance(part, dict) else part
         for one in entries
-        if isinstance(one, dict)
-        for part in one.get("segments_info") or ()
+        if isinstance(one, dict) and isinstance(one.get("segments_info"), list)
+        for part in one["segments_info"]
     ]
 
 
@@ -310,12 +319,10 @@ def _more(entry: Mapping[str, Any], box: Any) -> dict[str, Any]:
     more = {name: one for name, one in entry.items() if name not in _OWN}
     if more.get("iscrowd") == 0:
         del more["iscrowd"]
-    if box is not None and "area" in more and len(box) == 4:
-        try:
+    if "area" in more and isinstance(box, list) and len(box) == 4:
+        with contextlib.suppress(TypeError, OverflowError):  # the box is no box, and is rejected
             if more["area"] == box[2] * box[3]:
                 del more["area"]
-        except TypeError:
-            pass  # the box is no box, and is rejected
     return more
 
 

@@ -63,8 +63,9 @@ class CocoFile:
         for key in ("annotations", "categories"):
             if not isinstance(value.get(key, []), list):
                 raise LabelParseError(f"{name}: {key!r} is not a list.")
-        if isinstance(value.get("split"), str):
-            self.split = value.pop("split")
+        if not isinstance(value.get("split", ""), str):
+            del value["split"]  # a field of that name that means something else
+        self.split = value.get("split") or self.split
         return value
 
 

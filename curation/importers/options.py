@@ -28,15 +28,15 @@ _USED_BY: dict[str, frozenset[str]] = {
     "arrays": frozenset({"image_column", "label_column"}),
     "torchvision": frozenset(),
     "exported": frozenset(),
-    "coco": frozenset({"task"}),
+    "coco": frozenset({"task", "labels"}),
     "voc": frozenset({"task", "box_origin"}),
     "oidv4": frozenset({"task"}),
     "yolo": frozenset({"task"}),
     "tfrecord": frozenset({"task"}),
     "openimages": frozenset({"task"}),
     "labelme": frozenset({"task"}),
-    "cvat": frozenset({"task"}),
-    "labelstudio": frozenset({"task"}),
+    "cvat": frozenset({"task", "labels"}),
+    "labelstudio": frozenset({"task", "labels"}),
 }
 
 
@@ -44,7 +44,8 @@ _USED_BY: dict[str, frozenset[str]] = {
 class ImportOptions:
     """How to read a source; the defaults recognise everything by themselves.
 
-    labels : table (CSV, TSV, Parquet) whose paths are relative to the source folder
+    labels : table (CSV, TSV, Parquet) whose paths are relative to the source folder, or one annotation file (json, xml)
+        of its pictures
     image_column, label_column, split_column, group_column : columns of a table, or keys of an array file (the first
         two); "" = guess from the usual names, and none for the last two where there is no such name
     label_from_name : take the label from the file name (`cat.0.jpg`), see curation.importers.filename
