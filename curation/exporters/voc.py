@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from curation.exporters.annotations import all_marks, decimal, refuse_labels, sizes_of, split_words, stem_names
 from curation.exporters.contract import Content, Exporter, Options, Saved
 from curation.exporters.marks import Mark, sample_facts
-from curation.exporters.names import safe_name
+from curation.exporters.names import safe_name, twin_key
 from curation.exporters.pictures import place_pictures
 from curation.importers.voc import ALL, LABEL_MAP
 from curation.importers.voc_xml import CORNERS, is_devkit
@@ -48,8 +49,11 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
 def _check_labels(content: Content, detection: bool) -> None:
     refuse_labels([label for label in content.classes if _NO_XML.search(label)], "voc", "XML has no such characters")
     if not detection:
-        bad = [label for label in content.classes if safe_name(label) != label]
-        refuse_labels(bad, "voc", "labels of whole pictures are names of files there, and this one cannot be")
+        plain = [label.replace("#", "").replace("%", "") for label in content.classes]
+        twins = Counter(map(twin_key, content.classes))
+        named = zip(content.classes, plain, strict=True)
+        bad = [label for label, own in named if safe_name(own) != own or twins[twin_key(label)] > 1]
+        refuse_labels(bad, "voc", "classes of whole pictures are names of files there, on every system")
 
 
 # --- one picture -----------------------------------------------------------------------------------------------------

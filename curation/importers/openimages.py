@@ -23,7 +23,7 @@ from curation.importers.glance import Glance
 from curation.importers.options import ImportOptions
 from curation.importers.places import list_source, real_folder
 from curation.importers.table_file import Table, read_table
-from curation.importers.twins import Twins, files_ending, split_of_folders, split_of_name
+from curation.importers.twins import Twins, files_ending, leave_masks, split_of_folders, split_of_name
 from curation.progress import Progress
 from curation.records import Records, path_to_text
 from curation.wording import counted
@@ -32,6 +32,7 @@ BOX_COLUMNS = ("ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "
 LABEL_COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 LABELS_KEY = "imagelabels"  # fact of a picture: rows of whole-picture labels that are no annotation here
 PRESENT = 0.5  # a Confidence from here on says that it is there; people say 1 or 0
+_MASKS = frozenset({"masks"})  # folder of the pictures of segmentations
 _CORNERS = ("xmin", "xmax", "ymin", "ymax")
 
 
@@ -83,6 +84,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     """
     root = real_folder(source)
     listing = list_source(root, workspace, progress)
+    leave_masks(listing, _MASKS)
     builder = Builder(root, "openimages", listing, options)
     files = _read_files(root, files_ending(listing, ".csv"), builder, progress)
     if not files.boxes and not files.labels:

@@ -77,6 +77,14 @@ def files_like(listing: Listing, wanted: Callable[[str], bool]) -> list[str]:
     return sorted(path for path, why in listing.rejected if why in _FILES and wanted(path))
 
 
+def leave_masks(listing: Listing, folders: frozenset[str]) -> None:
+    """Take the pictures below `folders` (names in lower case) out of a listing: they are masks, not photos."""
+    masks = {name for name in listing.images if folders & set(name.lower().split("/")[:-1])}
+    if masks:
+        listing.images = [name for name in listing.images if name not in masks]
+        listing.rejected += [(name, "a mask, which is not read") for name in sorted(masks)]
+
+
 def split_of_name(path: str) -> str:
     """The split that a file is called by: `coco_train.record` is train; else `split_of_folders`."""
     words = re.split(r"[^a-z]+", path.rpartition("/")[2].lower())

@@ -17,10 +17,9 @@ from curation.errors import LabelParseError, SourceError, UnreadableError
 from curation.importers.assemble import canonical_split, shown
 from curation.importers.boxes import Builder
 from curation.importers.glance import Glance
-from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
 from curation.importers.places import list_source, real_folder
-from curation.importers.twins import Twins, files_ending, split_of_folders
+from curation.importers.twins import Twins, files_ending, leave_masks, split_of_folders
 from curation.importers.voc_xml import VocFile, read_voc
 from curation.progress import Progress
 from curation.records import Records, path_to_text
@@ -30,7 +29,7 @@ ALL = "all"  # a list of pictures that are in no split
 LABEL_MAP = "labelmap.txt"  # name:color:parts:actions, as CVAT and Datumaro write it
 _LOOKED_AT = 20  # XML files of a folder, to find out whether they are of this format
 _MARKED = re.compile(r".*\S\s+(?:1|0|-1)")
-_MASKS = {"segmentationclass", "segmentationobject"}  # folders beside JPEGImages that hold no photos
+_MASKS = frozenset({"segmentationclass", "segmentationobject"})  # folders beside JPEGImages that hold no photos
 _WHOLE = ("train", "val", "trainval", "test")  # names of sets that are no class
 
 
@@ -67,7 +66,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     """
     root = real_folder(source)
     listing = list_source(root, workspace, progress)
-    _leave_masks(listing)
+    leave_masks(listing, _MASKS)
     builder = Builder(root, "voc", listing, options)
     xml = files_ending(listing, ".xml")
     texts = files_ending(listing, ".txt")
@@ -85,12 +84,6 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     for note in sets.notes:
         builder.note(note)
     return builder.records(classes, boxes=bool(xml) and (boxes > 0 or not sets.marks), progress=progress)
-
-
-def _leave_masks(listing: Listing) -> None:
-    masks = [name for name in listing.images if _MASKS & set(name.lower().split("/")[:-1])]
-    listing.images = [name for name in listing.images if name not in set(masks)] if masks else listing.images
-    listing.rejected += [(name, "a mask, which is not read") for name in masks]
 
 
 def _add_files(

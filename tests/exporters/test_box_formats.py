@@ -138,10 +138,9 @@ def test_open_images_keeps_flags_ids_and_what_is_not_there(tmp_path: Path) -> No
 
 def test_tfrecord_keeps_features_and_the_bytes_of_pictures(tmp_path: Path) -> None:
     records = load(small_set(tmp_path / "source", "tfrecord"))
-    rows = [
-        {"sample": 0, "label": "cat", "x": 1, "y": 2, "w": 3, "h": 4, "attributes": {"difficult": 1, "weight": 0.5, "v": "a"}},
-        {"sample": 0, "label": "cat", "x": 1, "y": 2, "w": 3, "h": 4, "attributes": {"difficult": 0, "weight": 2.0, "v": ""}},
-    ]  # fmt: skip
+    box = {"sample": 0, "label": "cat", "x": 1, "y": 2, "w": 3, "h": 4}
+    both = ({"difficult": 1, "weight": 0.5, "v": "a"}, {"difficult": 0, "weight": 2.0, "v": ""})
+    rows = [{**box, "attributes": own} for own in both]
     records = with_annotations(records, rows, "detection", ["cat"])
     after = there_and_back(records, "tfrecord", tmp_path)
     assert attributes(after) == attributes(records)
