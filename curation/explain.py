@@ -34,6 +34,17 @@ MEANINGS = {
     "double in training, and can leak from one split into another.",
     "outlier": "These pictures are unlike all the others: often something that does not belong in the data set (a "
     "poster among shoes), sometimes only a rare view.",
+    "conflicting_boxes": "The same picture is in the data set twice, with other boxes: in one of the two something was "
+    "forgotten or drawn twice. No model is needed to see this.",
+    "box_geometry": "Boxes that cannot be right whatever they hold: without area, outside of their picture, or "
+    "reaching beyond it. Training code crashes on some of these, and quietly skips others.",
+    "duplicate_box": "Two boxes in the same place, closer than objects of this set usually are. As a rule one object "
+    "was labelled twice; the one whose label the model believes less is named.",
+    "box_outlier": "Boxes of a size, shape or place far from what is usual for their class: slips of the mouse, boxes "
+    "around several objects at once, another class, or a rare view.",
+    "box_count": "Far more or fewer boxes of a class than pictures of this set usually have: objects may have been "
+    "forgotten, or drawn twice.",
+    "no_box": "Pictures without a single box in a set where nearly all have some: background on purpose, or forgotten.",
     "dark": "Hardly any light: neither a person nor a model can be sure what these show.",
     "bright": "Overexposed: neither a person nor a model can be sure what these show.",
     "blurry": "Out of focus or moved, compared with the rest of the set.",
@@ -108,6 +119,27 @@ def explain_pieces(pieces: Sequence[str]) -> str:
 def explain_parts(row: Mapping[str, Any]) -> list[str]:
     """The same sentence in pieces, class names as `Label`; nothing is made harmless yet."""
     evidence = read_evidence(row)
+    return [*_box_place(evidence), *_explain_finding(row, evidence)]
+
+
+def box_of(evidence: Mapping[str, Any]) -> list[float]:
+    """x, y, w, h of the box that a finding is about, in pixels of the upright picture; [] where it is about none."""
+    box = evidence.get("box")
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, int | float) for value in box):
+        return []
+    return [float(value) for value in box]
+
+
+def _box_place(evidence: Mapping[str, Any]) -> list[str]:
+    """Which box a finding is about; nothing where it is about none."""
+    box = box_of(evidence)
+    if not box:
+        return []
+    x, y, w, h = box
+    return [f"Box at {x:.0f}, {y:.0f} ({w:.0f} × {h:.0f} px): "]
+
+
+def _explain_finding(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     issue = str(row["issue"])
     try:
         if issue in _SENTENCES:
@@ -373,6 +405,51 @@ def _unreadable(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str
     return [as_sentence(str(evidence["reason"]))]
 
 
+def _conflicting_boxes(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    parts = [f"{as_sentence(_other_copy(evidence)).removesuffix('.')} has "]
+    for place, (label, here, there) in enumerate(evidence["counts"][:_NAMED_COUNTS]):
+        parts += [", " if place else "", f"{counted(int(there), 'box', 'boxes')} of ", Label(label), f" (here {here})"]
+    return [*parts, "."]
+
+
+def _duplicate_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    shares = percent(float(evidence["value"]))
+    parts = ["Labelled ", Label(row["given_label"]), f", it overlaps by {shares} with a box labelled "]
+    parts.append(Label(evidence["other_label"]))
+    if evidence.get("habit"):
+        return [*parts, "; boxes of these two classes often lie on each other in this set."]
+    return [*parts, f"; more than {percent(float(evidence['threshold']))} is unusual here."]
+
+
+def _box_geometry(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    problem, (width, height) = evidence["problem"], evidence["picture"]
+    labelled = ["Labelled ", Label(row["given_label"]), ", it "]
+    if problem == "no area":
+        return [*labelled, "has no area."]
+    if problem == "hardly a line":
+        return [*labelled, f"is only {_number(float(evidence['value']))} pixels across."]
+    if problem == "outside of the picture":
+        return [*labelled, f"lies outside of the picture ({width} × {height} px)."]
+    beyond = _number(float(evidence["value"]))
+    return [*labelled, f"reaches {beyond} pixels beyond the picture ({width} × {height} px)."]
+
+
+def _box_outlier(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    value, usual = float(evidence["value"]), float(evidence["usual"])
+    what, unit = _BOX_MEASUREMENTS[evidence["measured"]]
+    shown = [f"{100 * number:.0f} %" if unit == "%" else f"{number:.2f}{unit}" for number in (value, usual)]
+    return ["Labelled ", Label(row["given_label"]), f": {what} {shown[0]}; {shown[1]} is usual for the class."]
+
+
+def _box_count(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    usual = _number(float(evidence["usual"]))
+    return [f"{counted(int(evidence['value']), 'box', 'boxes')} of ", Label(evidence["class"]), f"; {usual} is usual."]
+
+
+def _no_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    return [f"It has no box, as {percent(float(evidence['value']))} of the pictures."]
+
+
 def _measured(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     value, threshold = float(evidence["value"]), float(evidence["threshold"])
     measured = str(evidence.get("measured") or "measurement")
@@ -400,6 +477,13 @@ _MEASUREMENTS = {
     "side_px": ("Its side length is", " pixels"),
     "aspect_ratio": ("Its width is", " times its height"),
 }
+_NAMED_COUNTS = 3
+_BOX_MEASUREMENTS = {
+    "size": ("the root of its share of the picture is", "%"),
+    "aspect_ratio": ("its width over its height is", ""),
+    "place_x": ("its middle, from the left, lies at", "%"),
+    "place_y": ("its middle, from the top, lies at", "%"),
+}
 _NAMED_LABELS = 5
 _FAVOURED = {"model": "the model favours ", "majority": "most copies say "}
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
@@ -410,6 +494,12 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]
     "conflicting_duplicate": _conflict,
     "split_leak": _leak,
     "outlier": _outlier,
+    "conflicting_boxes": _conflicting_boxes,
+    "duplicate_box": _duplicate_box,
+    "box_geometry": _box_geometry,
+    "box_outlier": _box_outlier,
+    "box_count": _box_count,
+    "no_box": _no_box,
     "unreadable": _unreadable,
 }
 

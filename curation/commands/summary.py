@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from curation.detectors import DETECTORS, LABEL_ISSUES
-from curation.explain import percent, read_evidence, title_of, visible
+from curation.explain import box_of, percent, read_evidence, title_of, visible
 from curation.runs import Run
 from curation.scoring.health import accuracy_in_words, estimate_in_words, forecast_in_words, wrong_forecast
 from curation.terminal import GAP, duration, print_steps, shown, shown_path, table, wrapped
@@ -37,7 +37,7 @@ def print_summary(run: Run, console: Console, said: Collection[str] = ()) -> Non
     """
     info, samples, issues = run.info, run.samples(), run.issues()
     _read(info, samples, console)
-    if run.has_array("pred_probs"):  # else a note says why no model was trained
+    if run.has_array("pred_probs") or run.has_array("box_pred_probs"):  # else a note says why no model was trained
         _model(info, console, said)
     _counts(info, issues, console)
     _health(info, issues, console)
@@ -54,6 +54,7 @@ def _read(info: dict[str, Any], samples: pd.DataFrame, console: Console) -> None
     splits = [f"{shown(name, 16)} {count:,}" for name, count in readable["split"].value_counts().items() if name]
     facts = [
         counted(len(samples), "picture") + (f" ({len(readable):,} readable)" if unreadable else ""),
+        counted(int(info["boxes"]), "box", "boxes") if info.get("boxes") is not None else "",
         counted(len(info.get("classes") or []), "class", "classes"),
         ", ".join(splits) if len(splits) > 1 else "",
     ]
@@ -157,14 +158,18 @@ def _worst(samples: pd.DataFrame, issues: pd.DataFrame, console: Console) -> Non
     for row in worst.to_dict("records"):
         given_p, best_p = probabilities(row)
         suggestion = shown(row["suggestion"], longest) if row["suggestion"] else ""
-        rows.append((shown(row["given_label"], longest), given_p, suggestion, best_p))
+        given = shown(row["given_label"], longest) if row["given_label"] else ""
+        rows.append((given, given_p, suggestion, best_p))
     head = ("Worst labels", "Given", ">p(given)", "Suggested", ">p(suggested)")
     columns = zip(head[1:], *rows, strict=True)
     taken = sum(max(cell_len(text.removeprefix(">")) for text in column) + GAP for column in columns)
     room = max(console.width - taken, 12)
     drawn = table(*head)
-    for sample_id, cells in zip(worst["sample_id"], rows, strict=True):
-        drawn.add_row(shown_path(path.get(sample_id, sample_id), room), *cells)
+    for row, cells in zip(worst.to_dict("records"), rows, strict=True):
+        box = box_of(read_evidence(row))
+        place = f" at {box[0]:.0f}, {box[1]:.0f}" if box else ""
+        name = shown_path(path.get(row["sample_id"], row["sample_id"]), max(room - len(place), 8))
+        drawn.add_row(name + place, *cells)
     console.print(drawn)
     console.print()
 

@@ -70,7 +70,7 @@ def cut(stored: Stored, boxes: np.ndarray, width_px: int, height_px: int, size: 
     rgb = picture.rgb
     scale = rgb.width / picture.width_px, rgb.height / picture.height_px
     return [
-        None if part is None else prepare_crop(_inside(rgb, part, scale), _around(rgb, box, scale, size), size)
+        None if part is None else prepare_crop(_inside(rgb, part, scale), around(rgb, box, scale, size), size)
         for box, part in zip(boxes.tolist(), parts, strict=True)
     ]
 
@@ -82,8 +82,8 @@ def _inside(rgb: Image.Image, part: tuple[float, float, float, float], scale: tu
     return rgb.crop((left, top, right, bottom))
 
 
-def _around(rgb: Image.Image, box: Sequence[float], scale: tuple[float, float], size: int) -> Image.Image:
-    """The region of a box, squashed to size x size."""
+def around(rgb: Image.Image, box: Sequence[float], scale: tuple[float, float], size: int) -> Image.Image:
+    """The region of a box, squashed to size x size; scale : pixels of `rgb` by pixels of the whole picture."""
     region = region_of(box)
     left, top = region.left * scale[0], region.top * scale[1]
     width, height = region.width * scale[0], region.height * scale[1]

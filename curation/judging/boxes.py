@@ -184,7 +184,9 @@ def _fold_notes(inputs: Inputs, groups: np.ndarray, there: np.ndarray, asked: in
         )
     without = int((~there).sum())
     if without:
-        found.append(f"{counted(without, 'box')} could not be judged: nothing of such a box lies in its picture.")
+        found.append(
+            f"{counted(without, 'box', 'boxes')} could not be judged: nothing of such a box lies in its picture."
+        )
     unjudged = int((there & ~inputs.statistics.judged).sum())
     if unjudged:
         found.append(

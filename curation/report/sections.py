@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors import LABEL_ISSUES
-from curation.explain import MEANINGS, explain_case, explain_parts, percent, read_evidence, title_of
+from curation.explain import MEANINGS, box_of, explain_case, explain_parts, percent, read_evidence, title_of
 from curation.report.markup import bdi, number, sentence, table, text
 from curation.report.pictures import SMALL_SIDE_PX, Pictures
 from curation.report.plots import probability_bar
@@ -91,11 +91,13 @@ def _label_card(page: Page, row: Mapping[str, Any]) -> str:
         for label, p in lines
     )
     suggested = f'<div class="suggested">suggested: {bdi(suggestion)}</div>' if suggestion else ""
+    box = box_of(evidence)
     strip = "".join(
         f"<figure{'' if str(label) == given else ' class=differs'}>"
         f"{page.pictures.image(str(sample_id), f'neighbour labelled {label}', SMALL_SIDE_PX)}"
         f"<figcaption>{bdi(label)}</figcaption></figure>"
-        for sample_id, label, _ in (evidence.get("neighbours") or [])[:NEIGHBOURS]
+        # Of a box, the nearest boxes are known by their pictures only, which show much else.
+        for sample_id, label, _ in ((not box and evidence.get("neighbours")) or [])[:NEIGHBOURS]
     )
     strip = f'<div class="kv">nearest pictures and their labels</div><div class="strip">{strip}</div>' if strip else ""
     measures = [f"score {float(row['score']):.3f}"]
@@ -103,7 +105,7 @@ def _label_card(page: Page, row: Mapping[str, Any]) -> str:
         if isinstance(evidence.get(key), int | float):
             measures.append(f"{name} {evidence[key]:.2f}")
     return (
-        f'<article class="card"><div class="top">{page.pictures.image(row["sample_id"], f"labelled {given}")}'
+        f'<article class="card"><div class="top">{page.pictures.image(row["sample_id"], f"labelled {given}", box=box)}'
         f'<div><div class="given">given: {bdi(given)}</div>{suggested}</div></div><div class="probs">{probs}</div>'
         f"<p>{sentence(explain_parts(row))}</p>{strip}"
         f'<div class="kv">rank {int(row["rank"]):,} · {" · ".join(measures)}<br>{_place(page, row["sample_id"])}</div>'
@@ -168,13 +170,17 @@ def grid(page: Page, issue: str) -> str:
     rows = page.of(issue)
     cards = "".join(
         f'<article class="card"><div class="top">'
-        f"{page.pictures.image(row['sample_id'], 'labelled ' + str(row['given_label']))}<div>"
+        f"{_whole_or_box(page, row)}<div>"
         f"{bdi(row['given_label'])}<p>{sentence(explain_parts(row))}</p>"
         f'<div class="kv">{_place(page, row["sample_id"])}</div></div></div></article>\n'
         for row in rows.head(GRID).to_dict("records")
     )
     note = shown_of(min(GRID, len(rows)), len(rows), "pictures")
     return f'<p class="note">{note}</p>\n<div class="cards">{cards}</div>\n'
+
+
+def _whole_or_box(page: Page, row: Mapping[str, Any]) -> str:
+    return page.pictures.image(row["sample_id"], f"labelled {row['given_label']}", box=box_of(read_evidence(row)))
 
 
 def files(page: Page, issue: str) -> str:
