@@ -75,8 +75,8 @@ def expect(trials: Sequence[Trial], errors: float, weight: float = 1.0) -> list[
     ----------
     errors : how many wrong labels that set holds; few of them are found with more luck than many
 
-    The interval covers the luck of which labels are wrong and of training: beta-binomial, with Jeffreys' prior, for the
-    number found, of as many errors as have that luck where the number reviewed is fixed (see `_luck`); where the
+    The interval covers the luck of which labels are wrong and of training: a beta distribution, Jeffreys' prior in it,
+    worth as many errors as have that luck where the number reviewed is fixed (see `_luck`); where the
     repetitions differ by more than that, as many fewer count. It does not cover that the errors are of another kind
     than those that were planted.
     """
@@ -115,14 +115,15 @@ def _luck(trial: Trial, weight: float) -> np.ndarray:
 
 def _interval(recall: np.ndarray, planted: np.ndarray, errors: float, luck: float) -> tuple[float, float]:
     """Where the recall of one more set with so many errors lies, from that of the repetitions, (S,) each."""
-    from scipy.stats import betabinom
+    from scipy.stats import beta
 
     total = float(planted.sum())
     mean = float(np.average(recall, weights=planted))
     by_chance = luck * max(mean * (1 - mean), 1 / (4 * total)) / planted.mean()
     excess = max(1.0, float(recall.var(ddof=1)) / by_chance) if len(recall) > 1 else 1.0
-    scale = luck * excess
-    known, asked = total / scale, max(1, round(errors / scale))
-    law = betabinom(asked, mean * known + 0.5, (1 - mean) * known + 0.5)
-    low, high = (float(law.ppf(level)) / asked for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return min(low, mean), max(high, mean)
+    # As sure as so many errors that are found independently: those that are known, and those that there are.
+    worth = 1 / (luck * excess * (1 / total + 1 / max(errors, 1.0)))
+    law = beta(mean * worth + 0.5, (1 - mean) * worth + 0.5)
+    low, high = (float(law.ppf(level)) for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    half = 0.5 / max(errors, 1.0)  # whole errors are found: of fifteen, all are, not 97 %
+    return max(min(low, mean) - half, 0.0), min(max(high, mean) + half, 1.0)
