@@ -42,8 +42,8 @@ from curation.run_key import plain
 
 ROW_GROUP = 16_384  # rows
 ARRAYS = (
-    "pred_probs",  # (N, K) float32 or float16, out-of-fold, rows sum to 1
-    "training_margin",  # (N,) float32, low = suspicious, NaN = not measured
+    "pred_probs",  # (N, K) float32 or float16, out-of-fold, rows sum to 1; multi-label: each entry by itself
+    "training_margin",  # (N,) float32, low = suspicious, NaN = not measured; multi-label: (N, K)
     "embeddings",  # (N, D) float32
     "neighbours",  # (N, k) int64 row numbers, -1 = none
     "neighbour_distances",  # (N, k) float32, cosine distance
@@ -241,6 +241,17 @@ class Run:
     def boxes(self) -> pd.DataFrame:
         """annotation_id, sample_id, label, x, y, w, h and fold (-1 = not judged) of a detection set's boxes."""
         return self._table("boxes")
+
+    def need_one_label(self, what: str) -> None:
+        """Refuse `what`, the beginning of a sentence, for a run whose pictures can have several labels, or boxes.
+
+        Raises
+        ------
+        SettingsError
+        """
+        task = str(self.info.get("task") or "single-label")
+        if task != "single-label":
+            raise SettingsError(f"{what} one label per picture so far; run {self.run_id} is of a {task} set.")
 
     def has_array(self, name: str) -> bool:
         """Whether the run kept that array (see ARRAYS)."""

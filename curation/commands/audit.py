@@ -52,6 +52,7 @@ def command(
     from curation.terminal import RichProgress, stdout_console
 
     run = read_run(workspace, run_id)
+    run.need_one_label("An audit needs")
     dataset = str(run.info["dataset"])
     engine = open_store(store or workspace)
     with RichProgress() as progress:

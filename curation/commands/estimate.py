@@ -32,6 +32,7 @@ def command(run_id: str | None, store: str, as_json: bool, workspace: Path) -> N
 
     engine = open_store(store or workspace)
     run = audited_run(engine, read_run(workspace, run_id), workspace) if run_id is None else read_run(workspace, run_id)
+    run.need_one_label("An estimate needs")
     found = estimate_of(engine, run)
     if as_json:
         print_json({"dataset": run.info["dataset"], "run_id": run.run_id, **estimate_text.facts(found)})

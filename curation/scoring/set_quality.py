@@ -20,8 +20,11 @@ ERROR_ODDS, ERROR_SPREAD, CLASS_SPREAD, OFFSET_SPREAD = -3.5, 1.5, 0.1, 0.2
 # An entry is flagged below this probability of being right, see curation.scoring.label_quality.
 SCORE_AT_THRESHOLD = 0.6
 # Labels that are missing and labels that are wrong are about as likely, each where there can be one, unless the data
-# say otherwise: spread of the difference of their log-odds. A class that nearly all pictures have tells of one kind only.
+# say otherwise: spread of the difference of their log-odds. A class that nearly all pictures have tells of one kind.
 GAP_SPREAD = 1.0
+# A rare class is given by mistake less often than a common one, and a common one forgotten less often where it is. How
+# the log-odds of an error follow those of the class: 0 = not at all, 1 = as errors fall that only move labels about.
+TILT = 0.25
 BLOCK = 1 << 14
 
 
@@ -86,7 +89,7 @@ def judge_sets(
         rows = np.flatnonzero(use.any(axis=1))
         step = max(1, len(rows) // FIT_ROWS, len(rows) * classes // FIT_ENTRIES)
         picked = rows[::step]
-        found = _fit(_views(pred_probs, labels, neighbours, share, picked), labels[picked] > 0, use[picked])
+        found = _fit(_views(pred_probs, labels, neighbours, share, picked), labels[picked] > 0, use[picked], share)
         rates = found.rates
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
@@ -132,11 +135,13 @@ def _views(
     return np.stack(views)
 
 
-def _fit(views: np.ndarray, given: np.ndarray, use: np.ndarray) -> _Fitted:
+def _fit(views: np.ndarray, given: np.ndarray, use: np.ndarray, share: np.ndarray) -> _Fitted:
     """The weights, offsets and error rates under which what was given (R, K) is most likely, priors included."""
     from scipy.optimize import minimize
 
     n_views, classes = len(views), given.shape[1]
+    commonness = np.log(share / (1 - share)) - np.log(share / (1 - share)).mean()
+    tilt = TILT * np.stack([commonness, -commonness])
     start = np.concatenate([[1.0], np.zeros(n_views - 1), np.zeros(classes), [ERROR_ODDS] * 2, np.zeros(2 * classes)])
     spread = np.concatenate(
         [[np.inf] * n_views, [OFFSET_SPREAD] * classes, [ERROR_SPREAD] * 2, [CLASS_SPREAD] * 2 * classes]
@@ -145,7 +150,7 @@ def _fit(views: np.ndarray, given: np.ndarray, use: np.ndarray) -> _Fitted:
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         weights, offset, usual, odds = _unpack(parameters, n_views, classes)
         there = _sigmoid(np.tensordot(weights, views, 1) + offset)
-        rate = _sigmoid(usual[:, None] + odds)
+        rate = _sigmoid(usual[:, None] + tilt + odds)
         told = there * (1 - rate[1]) + (1 - there) * rate[0]  # probability of being given
         told = np.clip(told, 1e-12, 1 - 1e-12)
         value = -np.where(use, np.where(given, np.log(told), np.log1p(-told)), 0.0).sum()
@@ -165,7 +170,7 @@ def _fit(views: np.ndarray, given: np.ndarray, use: np.ndarray) -> _Fitted:
     bounds += [(-9.0, -0.5)] * 2 + [(-4.0, 4.0)] * (2 * classes)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
     weights, offset, usual, odds = _unpack(found.x, n_views, classes)
-    return _Fitted(weights, offset, np.minimum(_sigmoid(usual[:, None] + odds), 0.45))
+    return _Fitted(weights, offset, np.minimum(_sigmoid(usual[:, None] + tilt + odds), 0.45))
 
 
 def _unpack(

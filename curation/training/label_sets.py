@@ -6,6 +6,7 @@ in the whole row of a picture whose labels are unknown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from curation.training.train import Loss
 
 # Pseudo-pictures, one half of them with the class, in the share of pictures that have it.
 PRIOR_COUNT = 1.0
@@ -36,7 +35,7 @@ def prior_log_odds(labels: np.ndarray) -> np.ndarray:
     return np.log(share / (1 - share)).astype(np.float32)
 
 
-def set_loss(labels: np.ndarray) -> Loss:
+def set_loss(labels: np.ndarray) -> Callable[[Tensor, Tensor], Tensor]:
     """Logits (B, K) and labels (B, K) in {0, 1} to the binary cross entropy of each picture (B,), summed over classes.
 
     Logits count from each class's share among all of `labels` (N, K) on: a network that knows nothing says that share,

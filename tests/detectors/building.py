@@ -11,7 +11,9 @@ import pandas as pd
 
 from curation.detectors.contract import Inputs
 from curation.records import empty_samples
+from curation.scoring.label_sets import LabelSets, odd_combinations
 from curation.scoring.neighbours import nearest
+from curation.scoring.set_quality import judge_sets
 from curation.scoring.statistics import statistics_from_probs
 
 MEASURED = {
@@ -123,4 +125,24 @@ def with_boxes(inputs: Inputs, boxes: Any = None, picture: Any = None, size: tup
     return replace(
         inputs, samples=samples, annotation_id=ids, boxes=np.asarray(boxes, dtype=np.float64).reshape(-1, 4),
         box_counts=counts,
+    )  # fmt: skip
+
+
+def with_label_sets(inputs: Inputs, given: Any = None, classes: Sequence[str] | None = None) -> Inputs:
+    """The same pictures with several labels each: `given` (N, K) of 1, 0 and -1, or the label and the next class."""
+    count, names = len(inputs.labels), list(inputs.class_names if classes is None else classes)
+    if given is None:
+        given = np.zeros((count, len(names)), dtype=np.int8)
+        known = np.flatnonzero(inputs.labels >= 0)
+        given[known, inputs.labels[known]] = given[known, (inputs.labels[known] + 1) % len(names)] = 1
+        given[inputs.labels < 0] = -1
+    given = np.asarray(given, dtype=np.int8).reshape(count, len(names))
+    rows, columns = np.nonzero(given > 0)
+    ids = np.array([f"a{row}-{k}" for row, k in zip(rows, columns, strict=True)], dtype=object)
+    sets = LabelSets(given, rows * len(names) + columns, ids, odd_combinations(given))
+    probs = inputs.pred_probs if inputs.pred_probs is not None else np.where(given > 0, 0.9, 0.1).astype(np.float32)
+    quality = judge_sets(np.asarray(probs), given, neighbours=inputs.neighbours)
+    return replace(
+        inputs, labels=np.full(count, -1), annotation_id=np.full(count, "", dtype=object), class_names=names,
+        label_sets=sets, set_quality=quality, pred_probs=probs,
     )  # fmt: skip
