@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from curation.errors import LabelParseError, SourceError
 from curation.importers.assemble import shown
 from curation.importers.boxes import Builder
 from curation.importers.class_maps import merge_class_maps
+from curation.importers.coco_entries import OWN, small
 from curation.importers.coco_files import CocoFile, describe, looks_like_coco, no_file, picture_folders, readable
 from curation.importers.glance import Glance, glance
 from curation.importers.listing import Listing
@@ -25,7 +25,6 @@ from curation.progress import Progress
 from curation.records import Records, path_to_text, text_to_path
 from curation.wording import counted
 
-_OWN = ("image_id", "category_id", "bbox")  # what becomes columns
 _LISTS = ("images", "annotations", "categories", "split")
 
 Category = tuple[str, str]  # label, and why there is none
@@ -244,25 +243,24 @@ class _Reader:
             if row < 0:
                 continue  # its picture is listed as missing
             if "caption" in entry and "bbox" not in entry:
-                self.captions.setdefault(row, []).append({n: v for n, v in entry.items() if n not in _OWN})
+                self.captions.setdefault(row, []).append({n: v for n, v in entry.items() if n not in OWN})
                 continue
             key = _key(entry.get("category_id"))
             if key not in categories:
                 why = "it has no category_id" if key is None else f"no category has the id {key}"
                 builder.reject_of(row, where, k, why)
                 continue
-            box = entry.get("bbox") or None
-            if box is None and entry.get("segmentation"):
-                box = _bounds(entry["segmentation"])
-                self.polygons += box is not None
+            one = small(entry, f"{where}{k}")
+            box = one.get("bbox") or None
+            self.polygons += one.around
             self.boxes |= box is not None
             known = self.named.get((row, _key(entry.get("id")))) if file.kind == "keypoints" else None
             if known is not None:  # as in COCO itself: instances_*.json has the same annotation without them
-                builder.add_to_annotation(known, _more(entry, box))
+                builder.add_to_annotation(known, json.loads(one.more or "{}"))
                 continue
             if self.keypoints and file.kind == "boxes":
                 self.named[row, _key(entry.get("id"))] = builder.count
-            builder.annotate(row, categories[key], box, _more(entry, box), where, k)
+            builder.annotate(row, categories[key], box, one.more, where, k)
 
     def records(self, whole: bool, progress: Progress) -> Records:
         builder = self.builder
@@ -311,28 +309,3 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
         isinstance(one, int | float) and not isinstance(one, bool) and 0 < one < 2**31 for one in (width, height)
     )
     return (int(width), int(height)) if good else None
-
-
-def _more(entry: Mapping[str, Any], box: Any) -> dict[str, Any]:
-    """What an annotation says beside picture, class and box. An area that is the box's, and `iscrowd` 0, say nothing:
-    they are written again, of the box as it then is."""
-    more = {name: one for name, one in entry.items() if name not in _OWN}
-    if more.get("iscrowd") == 0:
-        del more["iscrowd"]
-    if "area" in more and isinstance(box, list) and len(box) == 4:
-        with contextlib.suppress(TypeError, OverflowError):  # the box is no box, and is rejected
-            if more["area"] == box[2] * box[3]:
-                del more["area"]
-    return more
-
-
-def _bounds(segmentation: Any) -> list[float] | None:
-    """x, y, width, height around polygons; None for a mask, or what is neither."""
-    if not isinstance(segmentation, list):
-        return None
-    try:
-        points = [float(one) for polygon in segmentation for one in polygon]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    xs, ys = points[::2], points[1::2]
-    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)] if ys and len(xs) == len(ys) else None

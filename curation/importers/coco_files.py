@@ -9,6 +9,7 @@ from typing import Any
 
 from curation.errors import LabelParseError, SourceError
 from curation.importers.assemble import SPLITS, canonical_split, shown
+from curation.importers.coco_entries import shrunk
 from curation.importers.glance import Glance
 from curation.importers.json_file import read_json
 from curation.importers.twins import split_of_folders
@@ -53,7 +54,7 @@ class CocoFile:
         ------
         LabelParseError : it is broken, or has another shape; names the file and the place.
         """
-        value = read_json(self.full, self.path)
+        value = read_json(self.full, self.path, shrunk)
         name = shown(self.path, limit=300)
         if isinstance(value, list):
             what = "a list of detections (COCO results)" if _is_results(value) else "a list"

@@ -24,7 +24,7 @@ class _Refused(ValueError):
     """JSON as the grammar has it, but nothing that we take; the text says what."""
 
 
-def read_json(path: Path, name: str = "") -> Any:
+def read_json(path: Path, name: str = "", shrink: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """What a JSON file holds; objects as dicts in their order, integers exact.
 
     NaN, Infinity and numbers beyond float64 come as floats that are not finite, since Python's own writer makes such
@@ -33,6 +33,7 @@ def read_json(path: Path, name: str = "") -> Any:
     Parameters
     ----------
     name : how the file is called in messages; "" = its name
+    shrink : what to keep of each object, innermost first, while the rest is still being read; None: all of it
 
     Raises
     ------
@@ -43,7 +44,8 @@ def read_json(path: Path, name: str = "") -> Any:
     name = shown(name or path.name, limit=300)
     text = _decoded(read_bytes(path, name), name)
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        keep = _object if shrink is None else lambda pairs: shrink(_object(pairs))
+        return json.loads(text, object_pairs_hook=keep)
     except json.JSONDecodeError as error:
         raise LabelParseError(
             f"{name} line {error.lineno} column {error.colno}: this is not JSON ({_plain(error.msg)})."
