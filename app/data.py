@@ -21,6 +21,7 @@ from curation.manifest import history
 from curation.manifest.version_files import head
 from curation.review import audit, consensus, learning, overview
 from curation.review import groups as grouping
+from curation.review.annotations import Annotations, several
 from curation.review.conflict_items import conflicts, explained
 from curation.review.desk import Album, lay_out
 from curation.review.relearning import EVERY, relearn
@@ -42,6 +43,7 @@ class Project:
 
     room : tells this data set and store from others on the same address
     changed : present label by sample_id where it is not the run's; flagged : number of items with a finding
+    annotations : of the version, where pictures have several labels or boxes
     size : number of items; head : those of them that the queue learns from (curation.review.ITEM_COLUMNS)
     """
 
@@ -58,6 +60,7 @@ class Project:
     flagged: int
     size: int
     head: pd.DataFrame
+    annotations: Annotations | None = None
     new_labels: set[str] = field(default_factory=set)
     decided: Counter[str] = field(default_factory=Counter)
 
@@ -68,7 +71,7 @@ class Project:
     def cards(self, items: list[store.Item]) -> list[review.Card]:
         """The cards of claimed items, their neighbours labelled as reviewers see them now."""
         members = {item.item_id: item.members for item in items}
-        found = review.cards(self.run, [item.item_id for item in items], members, self.changed)
+        found = review.cards(self.run, [item.item_id for item in items], members, self.changed, self.annotations)
         near = {neighbour.sample_id for card in found for neighbour in card.neighbours}
         found = review.with_reviewed(found, store.effective(self.engine, self.dataset, near))
         if not self.version:
@@ -135,6 +138,7 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
         flagged=int((queue.items["issues"] != "").sum()),
         size=len(queue.items),
         head=learning.worth_knowing(queue.items, set(queue.decided["item_id"])),
+        annotations=Annotations(queue.rows) if several(run) and queue.rows is not None else None,
     )
 
 

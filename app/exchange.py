@@ -22,12 +22,12 @@ from curation.review.desk import (
     lay_group,
     lay_out,
     lay_tile,
-    lay_words,
     read_message,
     record_all,
 )
 from curation.review.earlier import explain_earlier, explain_undone
 from curation.review.groups import Group, together
+from curation.review.sheet import lay_words
 from curation.store import Filters, Item, claim, find_items, read_item, record, release, undo
 from curation.store.earlier import can_undo, said_in, said_of
 from curation.wording import counted
@@ -48,7 +48,7 @@ _card = st.components.v2.component(
     "curate_card",
     html='<div class="mount"></div>',
     css=_source("style.css"),
-    js=_source("link.js", "search.js", "overlays.js", "page.js", "card.js"),
+    js=_source("link.js", "search.js", "overlays.js", "page.js", "annotate.js", "card.js"),
 )
 _grid = st.components.v2.component(
     "curate_grid",

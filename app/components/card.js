@@ -28,6 +28,7 @@ class Desk extends Page {
     this.earlier = {}; // item id -> what was said of it before, in words
     this.drawn = null;
     this.differing = ""; // the case whose differences are shown
+    this.annotated = null; // the draft of the picture on screen, where it has several annotations
   }
 
   // --- what the server is told, and what it answers
@@ -105,8 +106,8 @@ class Desk extends Page {
     return this.halt ? undefined : this.cards.get(this.queue[this.at]);
   }
 
-  // name: one of curation.review.actions.ACTIONS; labels and sample_id: what goes with it
-  decide(name, labels = [], sample_id = "", isNew = false) {
+  // name: one of curation.review.actions.ACTIONS; labels, sample_id and edits: what goes with it
+  decide(name, labels = [], sample_id = "", isNew = false, edits = []) {
     const card = this.card;
     if (!card || !this.reviewer) return;
     const action = {
@@ -118,6 +119,7 @@ class Desk extends Page {
       name,
       labels,
       sample_id,
+      edits,
       new_label: isNew,
       seconds: Math.min(3600, (performance.now() - this.shownAt) / 1000),
       shown: card.show_suggestion,
@@ -141,7 +143,7 @@ class Desk extends Page {
   }
 
   undo() {
-    if (!this.reviewer) return;
+    if (!this.reviewer || (this.card?.kind === "annotations" && this.annotated?.undo())) return;
     const last = this.history.pop();
     this.link.push({ kind: "undo", action_id: newId(), target: last?.action_id ?? "", reviewer: this.reviewer });
     this.notice = "Taking back your last decision …"; // the answer says what it was
@@ -173,6 +175,8 @@ class Desk extends Page {
 
   action(event) {
     const key = keyOf(event);
+    const annotated = this.card?.kind === "annotations" ? this.annotated : null;
+    if (annotated && event.shiftKey && key.startsWith("Arrow")) return annotated.key(event, key);
     const moving = { ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1) };
     const press = this.common(key) ?? moving[key];
     if (press || !this.card) return press;
@@ -182,6 +186,7 @@ class Desk extends Page {
       g: () => this.copyLink(),
       u: () => this.decide("unsure"),
     };
+    if (annotated) return here[key] ?? annotated.key(event, key);
     return here[key] ?? (this.card.kind === "duplicates" ? this.caseKey(event, key) : this.sampleKey(key));
   }
 
@@ -320,12 +325,19 @@ class Desk extends Page {
     if (this.drawn !== id || again || !card) {
       if (this.drawn !== id) this.shownAt = performance.now();
       this.drawn = id;
-      this.body.replaceChildren(
-        card ? (card.kind === "duplicates" ? this.drawCase(card) : this.drawSample(card)) : this.drawEmpty(),
-      );
+      this.body.replaceChildren(card ? this.drawCard(card) : this.drawEmpty());
       this.root.dataset.item = id;
     }
     this.drawTop();
+  }
+
+  drawCard(card) {
+    if (card.kind !== "annotations") return card.kind === "duplicates" ? this.drawCase(card) : this.drawSample(card);
+    if (!this.annotated?.isOf(card)) {
+      this.annotated?.close();
+      this.annotated = new Annotated(this, card);
+    }
+    return this.annotated.draw();
   }
 
   drawEmpty() {
@@ -601,5 +613,6 @@ function helpOf(kind) {
       [["u"], "unsure: somebody else shall look"],
     ],
   ];
+  if (kind === "annotations") return [ANNOTATION_KEYS, moving];
   return kind === "duplicates" ? [copies, sample, moving] : [sample, copies, moving];
 }

@@ -14,9 +14,9 @@ function overlay(root, name, ...children) {
 }
 
 // Choose one class, or several, by typing a part of its name.
-//   several: whether Enter marks one after the other; marked: those that are marked at the beginning
+//   several: whether Enter marks one after the other; marked: those that are marked at the beginning; least: how many
 //   done(labels, isNew): called with the chosen ones, and whether one of them is a class that was not there before
-function openPicker(root, { title, entries, first = [], several = false, marked = [], allowNew = true, done, closed }) {
+function openPicker(root, { title, entries, first = [], several = false, least = 2, marked = [], allowNew = true, done, closed }) {
   const chosen = new Map(marked.map(([label, shown]) => [label, shown]));
   const input = el("input", {
     type: "text",
@@ -120,7 +120,7 @@ function openPicker(root, { title, entries, first = [], several = false, marked 
   function enter() {
     const text = input.value.trim();
     if (several && !text) {
-      if (chosen.size < 2) hint.textContent = "Mark two or more: several labels are right.";
+      if (chosen.size < least) hint.textContent = "Mark two or more: several labels are right.";
       else {
         close();
         done([...chosen.keys()], isNew);

@@ -19,13 +19,15 @@ from typing import Any
 import pandas as pd
 
 from curation.decisions import LONGEST_NAME, Action
+from curation.edits import labels_of
 from curation.errors import CurationError, SettingsError, WorkspaceError
-from curation.explain import Label, percent, title_of, visible
+from curation.explain import percent, title_of, visible
 from curation.review.actions import Context, verdict_action
 from curation.review.cards import Card, Member
 from curation.review.differences import difference
 from curation.review.groups import Group
 from curation.review.pictures import picture_bytes
+from curation.review.sheet import lay_sheet, lay_words, read_edits
 
 PICTURE_PX, MEMBER_PX, TILE_PX, THUMB_PX = 1000, 640, 256, 96
 SHOWN_NEIGHBOURS = 5  # as many as the sentences count
@@ -54,6 +56,7 @@ class Pressed:
     shown: bool = True
     comment: str = ""
     new_label: bool = False
+    edits: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def _read_pressed(value: Any) -> Pressed:
         shown=value.get("shown") is not False,
         comment=_text(value.get("comment"), 10_000),
         new_label=value.get("new_label") is True,
+        edits=read_edits(value.get("edits")),
     )
 
 
@@ -205,7 +209,7 @@ def record_all(
                 action = action_of(press, context, card_of)
                 record(action, None if press.new_label else known_labels)
                 if press.new_label:
-                    new_labels.update(press.labels)
+                    new_labels.update(press.labels, *(labels_of(decision.edits) for decision in action.decisions))
             settled.append(press.action_id)
         except WorkspaceError as problem:
             error = str(problem)
@@ -230,6 +234,7 @@ def action_of(press: Pressed, context: Context, card_of: Callable[[str], Card]) 
         context,
         labels=press.labels,
         sample_id=press.sample_id,
+        edits=press.edits,
         seconds=press.seconds,
         suggestion_shown=press.shown,
         comment=press.comment,
@@ -301,12 +306,8 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
         "settle_shown": visible(card.settle_label),
         "path_shown": visible(card.path, 300),
         "facts": _facts(card),
+        **(lay_sheet(card, show) if card.kind == "sample" and card.task != "single-label" else {}),
     }
-
-
-def lay_words(pieces: Sequence[str]) -> list[list[Any]]:
-    """A sentence in pieces, made harmless: (text, whether it is a class name) each."""
-    return [[visible(piece, 500, isinstance(piece, Label)), isinstance(piece, Label)] for piece in pieces]
 
 
 def lay_tile(card: Card, album: Album) -> dict[str, Any]:
