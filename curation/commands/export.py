@@ -14,8 +14,8 @@ EXPORT = "Export"
 @click.command(cls=Command)
 @click.argument("dest", type=click.Path(path_type=Path))
 @option("--format", "format_name", group=EXPORT, default="folder", metavar="F", show_default=True,
-        help="folder, csv, parquet, webdataset, hdf5, npz; coco, voc, yolo, openimages, oidv4, tfrecord, labelme, cvat, "
-             "labelstudio, which hold boxes.")  # fmt: skip
+        help="folder, csv, parquet, webdataset, hdf5, npz; coco, voc, yolo, openimages, oidv4, tfrecord, labelme, cvat "
+             "and labelstudio, for boxes.")  # fmt: skip
 @option("--version", group=VERSION, default="head", metavar="V", help="Which version (the newest).")
 @option(
     "--split", "splits", group=EXPORT, multiple=True, metavar="NAME", help="Only this split; several times for more."
