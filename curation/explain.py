@@ -45,6 +45,12 @@ MEANINGS = {
     "box_count": "Far more or fewer boxes of a class than pictures of this set usually have: objects may have been "
     "forgotten, or drawn twice.",
     "no_box": "Pictures without a single box in a set where nearly all have some: background on purpose, or forgotten.",
+    "missing_box": "A detector that did not see the picture is sure of an object where no box is; the proposed box "
+    "is its own.",
+    "spurious_box": "A detector that did not see the picture finds nothing in the place of these boxes, though it "
+    "finds most boxes of their class.",
+    "badly_located_box": "A detector that did not see the picture puts the same class close by, with other edges.",
+    "swapped_box": "A detector that did not see the picture is sure of another class in the place of these boxes.",
     "dark": "Hardly any light: neither a person nor a model can be sure what these show.",
     "bright": "Overexposed: neither a person nor a model can be sure what these show.",
     "blurry": "Out of focus or moved, compared with the rest of the set.",
@@ -446,6 +452,34 @@ def _box_count(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]
     return [f"{counted(int(evidence['value']), 'box', 'boxes')} of ", Label(evidence["class"]), f"; {usual} is usual."]
 
 
+def _missing_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    x, y, w, h = (float(value) for value in evidence["proposed"])
+    parts = [
+        "A detector sees ",
+        Label(row["suggestion"]),
+        f" at {x:.0f}, {y:.0f} ({w:.0f} × {h:.0f} px), where no box is;",
+    ]
+    return [*parts, f" it is right in {percent(float(evidence['value']))} of such cases."]
+
+
+def _spurious_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    return ["Labelled ", Label(row["given_label"]), ", but a detector sees hardly anything in its place."]
+
+
+def _badly_located_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    value, usual = (percent(float(evidence[name])) for name in ("value", "usual"))
+    return [
+        "Labelled ",
+        Label(row["given_label"]),
+        f", it overlaps with what a detector sees there by {value}; {usual} is usual.",
+    ]
+
+
+def _swapped_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    other = [Label(row["suggestion"])] if row["suggestion"] else ["another class"]
+    return ["Labelled ", Label(row["given_label"]), ", while a detector is sure of ", *other, " there."]
+
+
 def _no_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     return [f"It has no box, as {percent(float(evidence['value']))} of the pictures."]
 
@@ -500,6 +534,10 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]
     "box_outlier": _box_outlier,
     "box_count": _box_count,
     "no_box": _no_box,
+    "missing_box": _missing_box,
+    "spurious_box": _spurious_box,
+    "badly_located_box": _badly_located_box,
+    "swapped_box": _swapped_box,
     "unreadable": _unreadable,
 }
 

@@ -19,6 +19,7 @@ from curation.duplicates import find_duplicates
 from curation.errors import SettingsError
 from curation.files import check_workspace
 from curation.importers import ImportOptions, load
+from curation.importers.predictions import Predictions, read_predictions
 from curation.judging import judge
 from curation.judging.pictures import picture_inputs, samples_table, unreadable_class_notes
 from curation.judging.work import Clock, Work
@@ -52,6 +53,7 @@ def score(
     import_options: ImportOptions | None = None,
     format: str | None = None,
     progress: Progress = SILENT,
+    predictions: Path | None = None,
 ) -> runs.Run:
     """Find probably wrong labels, duplicates, leaks, outliers and broken files in a labelled image data set.
 
@@ -62,6 +64,7 @@ def score(
     Parameters
     ----------
     source : folder, table, array file or `torchvision:NAME`; see curation.importers
+    predictions : COCO results of a detector that did not see the pictures it judged, for a set of boxes
     workspace : where `.curate/` and `data_manifest/` are; the source is never written to
 
     Raises
@@ -77,6 +80,7 @@ def score(
         records = load(source, format=format, options=import_options, workspace=workspace, progress=progress)
         plan = plan_for(settings, records, workspace)
         _check_network(plan, workspace)
+        predicted = _predictions(predictions, records)
     with clock.stage("decode"):
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
     with clock.stage("manifest"):
@@ -85,6 +89,8 @@ def score(
     decides = {**plan.as_settings(), "folds": settings.folds, "seed": settings.seed}
     if records.task != "single-label":
         decides["task"] = records.task
+    if predicted is not None:
+        decides["predictions"] = predicted.key
     run_id = make_run_id(name, run_key(version.samples, version.annotations, decides))
     done = runs.find_run(workspace, run_id)
     if done is not None:
@@ -97,7 +103,16 @@ def score(
         with clock.stage("duplicates"):
             duplicates = find_duplicates(pixels, workspace / ".curate" / "cache", progress)
         pictures, readable = picture_inputs(pixels, version.annotations, duplicates)
-        work = Work(plan, settings.folds, settings.seed, partial, workspace, clock, progress)
+        work = Work(
+            plan,
+            settings.folds,
+            settings.seed,
+            partial,
+            workspace,
+            clock,
+            progress,
+            predicted.table if predicted else None,
+        )
         judged = judge(records.task, work, pixels, pictures, readable, version.annotations)
         with clock.stage("issues"):
             issues, skipped = find_issues(*judged.levels, progress=progress)
@@ -120,7 +135,13 @@ def score(
             "rejected": records.rejected.head(NAMED_REJECTED).to_dict("records"),
             "rejected_count": len(records.rejected),
             "classes": list(judged.labelled.class_names),
-            "notes": [*records.notes, *version.notes, *judged.notes, *unreadable_class_notes(pictures)],
+            "notes": [
+                *records.notes,
+                *(predicted.notes if predicted else ()),
+                *version.notes,
+                *judged.notes,
+                *unreadable_class_notes(pictures),
+            ],
             "issues": issues.loc[issues["is_issue"], "issue"].value_counts().to_dict(),
             "skipped_detectors": skipped,
             "health": health(judged.labelled, issues),
@@ -156,6 +177,12 @@ def _check_network(plan: Plan, workspace: Path) -> None:
         from curation.training.model import check_network
 
         check_network(plan)
+
+
+def _predictions(file: Path | None, records: Records) -> Predictions | None:
+    if file is not None and records.task != "detection":
+        raise SettingsError(f"--predictions is for sets of boxes; this one is read as {records.task}.")
+    return None if file is None else read_predictions(file, records)
 
 
 def _hardware(device: str) -> dict[str, Any]:

@@ -9,8 +9,10 @@ pair, either box counts, once. What is wrong by itself counts against it, but fo
 boxes with a planted fault of another kind (a second box under another class is a wrong label, too), and those that lay
 on each other before anything was planted (overlap above 0.8). `counted`: with these as false.
 
-Dropped and shifted boxes need the predictions of a detector that did not see the picture: --predictions FILE (COCO
-results json).
+Dropped and shifted boxes need the predictions of a detector that did not see the picture. With --simulate one is
+imitated: it finds a share of the objects as they were before anything was planted, a little misplaced, invents others,
+and is surer of the former. What it measures is the comparison, not a detector. --predictions FILE (COCO results json,
+image_id = file name in SOURCE) takes those of a real one.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import pandas as pd
 from curation.importers import load
 from curation.records import Records, text_to_path
 from curation.score import ScoreSettings, score
-from curation.scoring.overlap import overlapping_pairs
+from curation.scoring.overlap import iou, overlapping_pairs
 
 SHARES = {"swapped": 0.10, "dropped": 0.05, "shifted": 0.05, "doubled": 0.03}
 SAME_PLACE = 0.8  # intersection over union
@@ -119,7 +121,31 @@ def rank_quality(names: list[str], flagged: np.ndarray, wanted: set[str], left_o
     }
 
 
-def run_seed(records: Records, seed: int, settings: ScoreSettings) -> dict[str, object]:
+def simulate(records: Records, recall: float, seed: int) -> list[dict[str, object]]:
+    """Predictions of an imitated detector: sample_id, category_id (the name), bbox, score."""
+    rng = np.random.default_rng([seed, 1])
+    table = records.annotations[records.annotations["x"].notna()]
+    classes = sorted(table["label"].unique())
+    found: list[dict[str, object]] = []
+    for row in table.to_dict("records"):
+        box = np.array([row["x"], row["y"], row["w"], row["h"]])
+        if rng.random() < recall:
+            moved = box + rng.normal(0, 0.04, 4) * np.tile(box[2:], 2)
+            label = row["label"] if rng.random() < 0.98 else str(rng.choice(classes))
+            found.append(_predicted(row["sample_id"], label, moved, float(rng.beta(8, 2))))
+        if rng.random() < 0.2:  # something that is not there, of an ordinary size, anywhere near
+            invented = box + np.array([*(rng.normal(0, 2, 2) * box[2:]), 0, 0])
+            found.append(_predicted(row["sample_id"], str(rng.choice(classes)), invented, float(rng.beta(2, 4))))
+    return found
+
+
+def _predicted(sample: str, label: str, box: np.ndarray, score: float) -> dict[str, object]:
+    return {"sample_id": sample, "category_id": label, "bbox": box.round(2).tolist(), "score": round(score, 4)}
+
+
+def run_seed(
+    records: Records, seed: int, settings: ScoreSettings, predictions: list[dict[str, object]] | None
+) -> dict[str, object]:
     """Plant, score, and measure every kind."""
     with tempfile.TemporaryDirectory() as place:
         folder, workspace = Path(place) / "set", Path(place) / "workspace"
@@ -128,7 +154,11 @@ def run_seed(records: Records, seed: int, settings: ScoreSettings) -> dict[str, 
         table = plant(records, seed)
         files = write_coco(records, table, folder)
         start = time.perf_counter()
-        run = score(folder, settings, workspace, format="coco")
+        results = None
+        if predictions is not None:
+            results = Path(place) / "results.json"
+            results.write_text(json.dumps([{**one, "image_id": files[str(one["sample_id"])]} for one in predictions]))
+        run = score(folder, settings, workspace, format="coco", predictions=results)
         seconds = time.perf_counter() - start
         boxes, issues = run.boxes(), run.issues()
         path = run.samples().set_index("sample_id")["path"]
@@ -150,7 +180,34 @@ def run_seed(records: Records, seed: int, settings: ScoreSettings) -> dict[str, 
         if kind == "doubled":
             names = [pair.get(name, name) for name in names]
         found[kind] = rank_quality(names, rows["is_issue"].to_numpy(dtype=bool), wanted, left_out)
+    if predictions is not None:
+        shifted = set(there.loc[there["planted"] == "shifted", "id"])
+        rows = issues[issues["issue"] == "badly_located_box"]
+        flagged = rows["is_issue"].to_numpy(dtype=bool)
+        found["shifted"] = rank_quality(rows["annotation_id"].tolist(), flagged, shifted, otherwise_wrong - shifted)
+        rows = issues[issues["issue"] == "missing_box"]
+        flagged = rows["is_issue"].to_numpy(dtype=bool)
+        dropped = table[table["planted"] == "dropped"]
+        found["dropped"] = rank_quality(
+            proposals(rows, path, dropped, files), flagged, set(dropped["annotation_id"]), set()
+        )
     return found
+
+
+def proposals(rows: pd.DataFrame, path: pd.Series, dropped: pd.DataFrame, files: dict[str, str]) -> list[str]:
+    """For each proposed box the dropped one in whose place it is, else a name of its own."""
+    by_file = {name: part for name, part in dropped.groupby(dropped["sample_id"].map(files))}
+    names = []
+    for place, row in enumerate(rows.to_dict("records")):
+        part = by_file.get(Path(path[row["sample_id"]]).name)
+        name = f"proposal {place}"
+        if part is not None:
+            proposed = np.array([json.loads(row["evidence"])["proposed"]])
+            shared = iou(proposed, part[["x", "y", "w", "h"]].to_numpy())[0]
+            if shared.max() >= 0.5:
+                name = str(part["annotation_id"].iloc[int(shared.argmax())])
+        names.append(name)
+    return names
 
 
 def doubled_already(records: Records, there: pd.DataFrame) -> set[str]:
@@ -168,12 +225,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--mode", default="auto")
     parser.add_argument("--weights", default=None)
+    parser.add_argument("--simulate", type=float, metavar="RECALL", help="imitate a detector that finds this share")
+    parser.add_argument("--predictions", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         records = load(str(arguments.source), workspace=Path(place))
     settings = ScoreSettings(mode=arguments.mode, weights=arguments.weights)
     for seed in arguments.seeds:
-        print(json.dumps(run_seed(records, seed, settings)), flush=True)
+        predictions = None
+        if arguments.simulate is not None:
+            predictions = simulate(records, arguments.simulate, seed)
+        elif arguments.predictions is not None:
+            sample = dict(
+                zip(records.samples["path"].str.rpartition("/")[2], records.samples["sample_id"], strict=True)
+            )
+            given = json.loads(arguments.predictions.read_text())
+            predictions = [{**one, "sample_id": sample[Path(one["image_id"]).name]} for one in given]
+        print(json.dumps(run_seed(records, seed, settings, predictions)), flush=True)
 
 
 if __name__ == "__main__":

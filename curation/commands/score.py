@@ -15,7 +15,12 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
 
 @click.command(cls=Command)
 @click.argument("source")
-@option("--labels", group=SOURCE, metavar="TABLE", help="Table of labels (or COCO json, CVAT, Label Studio), paths in SOURCE.")
+@option(
+    "--labels",
+    group=SOURCE,
+    metavar="TABLE",
+    help="Table of labels (or COCO json, CVAT, Label Studio), paths in SOURCE.",
+)
 @option("--image-column", group=SOURCE, metavar="NAME", help="Column with the image paths (guessed).")
 @option("--label-column", group=SOURCE, metavar="NAME", help="Column with the labels (guessed).")
 @option("--split-column", group=SOURCE, metavar="NAME", help="Column with train, val, test ... (guessed).")
@@ -46,6 +51,13 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     group=SOURCE,
     type=click.Choice(["auto", "0", "1"]),
     help="Pascal VOC: corners counted from 0, or from 1 with the last pixel included (auto).",
+)
+@option(
+    "--predictions",
+    group=SOURCE,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Boxes: what a detector found in pictures that it did not learn from, as COCO results (JSON).",
 )
 @option("--format", "source_format", group=SOURCE, metavar="NAME", help="Force the format instead of recognising it.")
 @option(
@@ -81,7 +93,13 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
 @option("--name", group=COMMON, metavar="DATASET", help="Name of the data set (default: that of SOURCE).")
 @common
 def command(
-    source: str, workspace: Path, as_json: bool, no_flip: bool, source_format: str | None, **flags: Any
+    source: str,
+    workspace: Path,
+    as_json: bool,
+    no_flip: bool,
+    source_format: str | None,
+    predictions: Path | None,
+    **flags: Any,
 ) -> None:
     """Score a labelled image data set: find wrong labels, duplicates, leaks, outliers and broken files.
 
@@ -98,7 +116,7 @@ def command(
     chosen = {name: value for name, value in {**flags, "flip": not no_flip}.items() if value is not None}
     options = ImportOptions(**{name: value for name, value in reading.items() if value is not None})
     with RichProgress() as progress:
-        run = score(source, ScoreSettings(**chosen), workspace, options, source_format, progress)
+        run = score(source, ScoreSettings(**chosen), workspace, options, source_format, progress, predictions)
     if as_json:
         print_json({**run.info, "run_dir": str(run.folder)})
     else:

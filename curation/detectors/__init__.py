@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors import (
+    badly_located_box,
     box_count,
     box_geometry,
     box_outlier,
@@ -17,12 +18,15 @@ from curation.detectors import (
     exact_duplicate,
     image_quality,
     label_error,
+    missing_box,
     missing_label,
     near_duplicate,
     no_box,
     odd_combination,
     outlier,
     split_leak,
+    spurious_box,
+    swapped_box,
     unreadable,
     wrong_label,
 )
@@ -43,6 +47,10 @@ DETECTORS: dict[str, Detector] = {
     "wrong_label": wrong_label.DETECTOR,
     "missing_label": missing_label.DETECTOR,
     "odd_combination": odd_combination.DETECTOR,
+    "swapped_box": swapped_box.DETECTOR,
+    "missing_box": missing_box.DETECTOR,
+    "spurious_box": spurious_box.DETECTOR,
+    "badly_located_box": badly_located_box.DETECTOR,
     "split_leak": split_leak.DETECTOR,
     "exact_duplicate": exact_duplicate.DETECTOR,
     "near_duplicate": near_duplicate.DETECTOR,

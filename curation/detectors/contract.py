@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.scoring.box_quality import BoxQuality
 from curation.scoring.label_sets import LabelSets
 from curation.scoring.set_quality import SetQuality
 from curation.scoring.statistics import Statistics
@@ -17,7 +18,7 @@ from curation.scoring.statistics import Statistics
 DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
 
 # Fields of `Inputs` that only sets of some task have: elsewhere nobody misses a detector that needs them.
-OF_A_TASK = frozenset({"boxes", "box_counts", "label_sets"})
+OF_A_TASK = frozenset({"boxes", "box_counts", "box_quality", "label_sets"})
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Inputs:
         neighbours may vote on a label; otherwise they are only shown
     boxes : (N, 4) float64 x, y, w, h in pixels of the upright picture, where a row is a box; several rows then have
         the same sample_id, and `samples` says how large the picture is as picture_width_px, picture_height_px
+    box_quality : of boxes, where a detector's predictions were given: what they say of them; its `predictions` have
+        the `sample_id` of their picture
     box_counts : (N, K) int64, where a row is a picture of a set of boxes: how many of each class it has
     label_sets : the labels of N pictures that can have several each; `labels` are -1 then, and entries of `pred_probs`
         are probabilities of their own
@@ -66,6 +69,7 @@ class Inputs:
     neighbour_distances: np.ndarray | None = None
     blind_neighbours: bool = False
     boxes: np.ndarray | None = None
+    box_quality: BoxQuality | None = None
     box_counts: np.ndarray | None = None
     label_sets: LabelSets | None = None
     set_quality: SetQuality | None = None

@@ -14,6 +14,7 @@ from curation.judging.single_label import NEIGHBOURS, why_untrainable
 from curation.judging.work import Judged, Work
 from curation.pixels import Pixels
 from curation.records import empty_samples
+from curation.scoring.box_quality import BoxQuality, judge_boxes
 from curation.scoring.health import accuracy
 from curation.scoring.neighbours import nearest
 from curation.scoring.statistics import statistics_from_probs
@@ -40,6 +41,9 @@ def judge(work: Work, pixels: Pixels, pictures: Inputs, readable: np.ndarray, an
     order = np.argsort(picture, kind="stable")
     boxes, picture = boxes.iloc[order].reset_index(drop=True), picture[order]
     inputs = box_inputs(pictures, boxes, picture)
+    if work.predictions is not None:
+        with work.clock.stage("predictions"):
+            inputs = replace(inputs, box_quality=_compare(pictures, inputs, picture, work.predictions))
     pictures = replace(pictures, box_counts=_counts(inputs, picture, len(pictures.samples)))
     groups = combine_groups(_clusters(pictures), pictures.samples["group"].to_numpy(object))[picture]
     notes, facts = _notes(annotations, boxes), {"task": "detection", "boxes": len(boxes)}
@@ -83,6 +87,18 @@ def box_inputs(pictures: Inputs, boxes: pd.DataFrame, picture: np.ndarray) -> In
         unreadable=empty_samples(0),
         boxes=_numbers(boxes),
     )
+
+
+def _compare(pictures: Inputs, inputs: Inputs, picture: np.ndarray, predictions: pd.DataFrame) -> BoxQuality:
+    """What a detector's predictions for the readable pictures say of the boxes."""
+    assert inputs.boxes is not None
+    row_of = pd.Series(np.arange(len(pictures.samples)), index=pictures.samples["path"])
+    mine = predictions[predictions["path"].isin(row_of.index)]
+    rows = row_of[mine["path"]].to_numpy(dtype=np.int64)
+    codes = pd.Categorical(mine["label"], categories=list(inputs.class_names)).codes.astype(np.int64)
+    ids = pictures.samples["sample_id"].to_numpy()[rows]
+    table = mine.assign(row=rows, class_id=codes, sample_id=pd.Series(ids, dtype="str", index=mine.index))
+    return judge_boxes(picture, inputs.boxes, inputs.labels, table.reset_index(drop=True))
 
 
 def _numbers(boxes: pd.DataFrame) -> np.ndarray:

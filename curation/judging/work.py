@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from curation.detectors.contract import Inputs
 from curation.progress import Progress
 from curation.runs import Partial
@@ -33,6 +35,7 @@ class Work:
     """A run that is being made.
 
     folds, seed : as in ScoreSettings
+    predictions : of a detector, see curation.importers.predictions; None = none were given
     partial : the run's folder, not complete yet
     """
 
@@ -43,6 +46,7 @@ class Work:
     workspace: Path
     clock: Clock
     progress: Progress
+    predictions: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

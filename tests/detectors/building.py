@@ -11,6 +11,7 @@ import pandas as pd
 
 from curation.detectors.contract import Inputs
 from curation.records import empty_samples
+from curation.scoring.box_quality import judge_boxes
 from curation.scoring.label_sets import LabelSets, odd_combinations
 from curation.scoring.neighbours import nearest
 from curation.scoring.set_quality import judge_sets
@@ -106,7 +107,8 @@ def planted(count: int, classes: int, wrong: float, seed: int, size: int = 12) -
 
 
 def with_boxes(inputs: Inputs, boxes: Any = None, picture: Any = None, size: tuple[int, int] = (100, 80)) -> Inputs:
-    """The same rows as boxes, each in a picture of its own unless `picture` (B,) says in which; with counts, too.
+    """The same rows as boxes, each in a picture of its own unless `picture` (B,) says in which; with counts,
+    and a detector that predicts the very same.
 
     boxes : (B, 4) x, y, w, h; unless given all different, none odd but the first, which is outside of its picture
     """
@@ -122,9 +124,13 @@ def with_boxes(inputs: Inputs, boxes: Any = None, picture: Any = None, size: tup
     known = np.flatnonzero(inputs.labels >= 0)
     counts[known, inputs.labels[known]] = 1
     ids = np.array([f"a{row}" for row in range(count)], dtype=object) if picture is not None else inputs.annotation_id
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    row = np.arange(count) if picture is None else np.asarray(picture, dtype=np.int64)
+    found = pd.DataFrame(boxes, columns=list("xywh")).assign(row=row, class_id=inputs.labels, label="", score=0.9)
+    found["sample_id"] = samples["sample_id"].to_numpy()
+    quality = judge_boxes(row, boxes, inputs.labels, found)
     return replace(
-        inputs, samples=samples, annotation_id=ids, boxes=np.asarray(boxes, dtype=np.float64).reshape(-1, 4),
-        box_counts=counts,
+        inputs, samples=samples, annotation_id=ids, boxes=boxes, box_counts=counts, box_quality=quality,
     )  # fmt: skip
 
 
