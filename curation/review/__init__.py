@@ -16,17 +16,22 @@ import numpy as np
 import pandas as pd
 
 from curation.decisions import UNDO, case_id
-from curation.review.actions import ACTIONS, Context, verdict_action
+from curation.review.actions import ACTIONS, EDITING, Context, verdict_action
+from curation.review.annotations import Annotation, Annotations
+from curation.review.annotations import several as several_annotations
 from curation.review.cards import Card, Member, Neighbour, cards
 from curation.review.cases import members_of_cases
+from curation.review.findings import Finding
 from curation.review.pictures import picture_bytes
+from curation.review.proposals import CLIP, REMOVE
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
+from curation.store.schema import class_mark
 
 __all__ = [
-    "ACTIONS", "ITEM_COLUMNS", "Card", "Context", "Member", "Neighbour", "build_items", "cards", "case_id",
-    "changed_labels", "open_index", "picture_bytes", "reviewed_labels", "search_labels", "verdict_action",
-    "with_reviewed",
+    "ACTIONS", "EDITING", "ITEM_COLUMNS", "Annotation", "Annotations", "Card", "Context", "Finding", "Member",
+    "Neighbour", "build_items", "cards", "case_id", "changed_labels", "open_index", "picture_bytes", "reviewed_labels",
+    "search_labels", "several_annotations", "verdict_action", "with_reviewed",
 ]  # fmt: skip
 
 ITEM_COLUMNS = [
@@ -38,6 +43,8 @@ _TYPES = {name: "float64" if name in ("priority", "score") else "str" for name i
 _PRESENT = ("given_label", "split", "path")
 # Findings whose suggestion is a label, not an action.
 _LABEL_ISSUES = ("label_error", "conflicting_duplicate")
+# Suggestions that are no class.
+ACTION_WORDS = (REMOVE, CLIP, "exclude")
 
 
 def build_items(run: Run, rows: pd.DataFrame | None = None, known: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -58,11 +65,17 @@ def build_items(run: Run, rows: pd.DataFrame | None = None, known: pd.DataFrame 
     columns ITEM_COLUMNS, in queue order; priority = -rank of the item's best finding (0 > first ... last); `members`
     JSON text; `issues` the flagged findings, comma-joined, best rank first; `issue` the first of them, or the finding
     with the best rank where none is flagged, "" where nothing was found; `suggestion` a label, "exclude" or "".
+    Where pictures have several labels, or boxes, `given_label` is all of them in words, `suggestion` that of the best
+    finding, and there are two columns more, `seen` and `classes`, see curation.store.fill.
     """
     index = open_index(run)
     samples = index.samples
     state = _present_state(samples, rows)
-    found = _best_findings(index)
+    many = several_annotations(run)
+    more = _summaries(samples, rows) if many else None
+    if more is not None:
+        state = replace(state, label=more["labels"].to_numpy(dtype=object))
+    found = _best_findings(index, many)
     cases = index.cases if state.is_open.all() else members_of_cases(samples, state.is_open)
     settled = _settled_cases(known)
     if settled:
@@ -77,7 +90,38 @@ def build_items(run: Run, rows: pd.DataFrame | None = None, known: pd.DataFrame 
     )
     # Priorities are unique but for what nothing was found on, and that is in path order already.
     order = np.argsort(-table["priority"].to_numpy(), kind="stable")
-    return table.iloc[order].reset_index(drop=True)[ITEM_COLUMNS]
+    table = table.iloc[order].reset_index(drop=True)[ITEM_COLUMNS]
+    return table if more is None else _with_annotations(index, table, more)
+
+
+def _summaries(samples: pd.DataFrame, rows: pd.DataFrame | None) -> pd.DataFrame:
+    """`labels` and `seen` of every sample of the run, as the version has it; "" where there is none."""
+    known = Annotations.of_nothing() if rows is None else Annotations(rows)
+    found = known.summaries().reindex(samples["sample_id"])
+    return found.fillna("").astype("str").reset_index(drop=True)
+
+
+def _with_annotations(index: RunIndex, table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """With `seen`, of single pictures, and `classes`: of flagged findings, and of the first one where none is."""
+    issues, owner = index.issues, index.issue_owner
+    first = np.zeros(len(issues), dtype=bool)
+    there = np.flatnonzero(owner >= 0)
+    first[there[np.unique(owner[there], return_index=True)[1]]] = True
+    use = np.flatnonzero((owner >= 0) & (issues["is_issue"].to_numpy() | first))
+    marks: dict[int, dict[str, None]] = {}
+    for name in ("given_label", "suggestion"):
+        values = issues[name].to_numpy(dtype=object)[use].tolist()
+        for row, value in zip(owner[use].tolist(), values, strict=True):
+            if value and value not in ACTION_WORDS:
+                marks.setdefault(row, {})[class_mark(value)] = None
+    classes, seen = [], []
+    known = more["seen"].to_numpy(dtype=object)
+    for item_id, kind, members in zip(table["item_id"], table["kind"], table["members"], strict=True):
+        alone = kind == "sample"
+        rows = index.rows([item_id] if alone else json.loads(members)).tolist()
+        classes.append("".join(dict.fromkeys(mark for row in rows for mark in marks.get(row, ()))))
+        seen.append(known[rows[0]] if alone and rows[0] >= 0 else "")
+    return table.assign(seen=pd.Series(seen, dtype="str"), classes=pd.Series(classes, dtype="str"))
 
 
 @dataclass(frozen=True)
@@ -117,7 +161,7 @@ def _present_state(samples: pd.DataFrame, rows: pd.DataFrame | None) -> _State:
     return _State(label, split, path, here & (now["status"].to_numpy(dtype=object)[at] != "excluded"))
 
 
-def _best_findings(index: RunIndex) -> _Found:
+def _best_findings(index: RunIndex, many: bool = False) -> _Found:
     issues, owner = index.issues, index.issue_owner
     known = np.flatnonzero(owner >= 0)
     best = np.full(len(index.samples), -1, dtype=np.int64)
@@ -130,14 +174,16 @@ def _best_findings(index: RunIndex) -> _Found:
     names[found["owner"][alone]] = found["issue"][alone]
     joined = found[~alone].groupby("owner", sort=False)["issue"].agg(",".join)
     names[joined.index.to_numpy()] = joined.to_numpy(dtype=object)
-    return _Found(best, names, _suggestions(index))
+    return _Found(best, names, _suggestions(index, many))
 
 
-def _suggestions(index: RunIndex) -> np.ndarray:
+def _suggestions(index: RunIndex, many: bool) -> np.ndarray:
     issues = index.issues
     text = issues["suggestion"].to_numpy(dtype=object)
     useful = np.flatnonzero((text != "") & (index.issue_owner >= 0))
     is_label = issues["issue"].isin(_LABEL_ISSUES).to_numpy()[useful]
+    if many:  # the best finding has the word, whatever it is about
+        is_label[:] = True
     found = np.full(len(index.samples), "", dtype=object)
     for mine in (useful[~is_label], useful[is_label]):  # labels last, so that they win; best rank last in each group
         found[index.issue_owner[mine][::-1]] = text[mine][::-1]
@@ -232,7 +278,12 @@ def _is_settled(ids: list[str], item_id: str, settled: Mapping[str, list[_Settle
 
 
 def changed_labels(run: Run, rows: pd.DataFrame) -> dict[str, str]:
-    """Present label by sample_id where the manifest `rows` differ from what the run saw: the `labels` of `cards`."""
+    """Present label by sample_id where the manifest `rows` differ from what the run saw: the `labels` of `cards`.
+
+    None where pictures have several labels: those are looked up in the rows themselves (review.Annotations).
+    """
+    if several_annotations(run):
+        return {}
     index = open_index(run)
     now = rows.drop_duplicates("sample_id")
     at = index.rows(now["sample_id"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from curation.duplicates.keeping import Proposal, propose_keep
 from curation.errors import NotFoundError
 from curation.explain import explain_case, explain_parts, explain_pieces, read_evidence
 from curation.records import make_annotation_id
+from curation.review.annotations import Annotation, Annotations, in_words, seen_of, several
+from curation.review.findings import Finding, findings_of
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
 
@@ -43,6 +45,8 @@ class Member:
 
     label : as the data set has it now, "" = none; annotation_id : of that label
     proposed_keep : whether this is the copy that is proposed to be kept (cases only)
+    annotations, seen : where pictures have several labels or boxes: those that it has now, and what a reviewer who is
+        shown them has seen (recorded with the decision); there, `label` is all their labels in words
     """
 
     sample_id: str
@@ -56,6 +60,8 @@ class Member:
     file_bytes: int = 0
     sharpness: float = float("nan")
     proposed_keep: bool = False
+    annotations: tuple[Annotation, ...] = ()
+    seen: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Card:
     status, reason : "ok", or "unreadable" and why
     said_by : label -> who says so, where that is known and not the model
     advice : the label that the detectors suggest, recorded with a decision; "" = none
+    task : one of curation.records.TASKS. Where it is not `single-label`, `given_label` is all labels in words, there
+        are no `suggestions`, and `findings` are all that was found, flagged first, each with what it proposes
     """
 
     item_id: str
@@ -99,6 +107,13 @@ class Card:
     reason: str
     said_by: Mapping[str, str] = field(default_factory=dict)
     advice: str = ""
+    task: str = "single-label"
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """Those of the picture, of a case those of its first member."""
+        return next((member.annotations for member in self.members if member.sample_id == self.sample_id), ())
 
 
 def cards(
@@ -106,6 +121,7 @@ def cards(
     item_ids: Sequence[str],
     members: Mapping[str, Sequence[str]] | None = None,
     labels: Mapping[str, str] | None = None,
+    annotations: Annotations | None = None,
 ) -> list[Card]:
     """The cards of some items, in the order asked for.
 
@@ -114,6 +130,7 @@ def cards(
     members : sample ids by item id, as the store has them (`Item.members`); an item without an entry has all members
         of its cluster that the run knows
     labels : the data set's present label by sample_id, where it is not the run's (see review.changed_labels)
+    annotations : of the version under review; needed where pictures have several labels, or boxes
 
     Raises
     ------
@@ -121,6 +138,9 @@ def cards(
     """
     index = open_index(run)
     current = labels or {}
+    if several(run):
+        known = annotations or Annotations.of_nothing()
+        return [_card_of_several(index, item_id, (members or {}).get(item_id), known) for item_id in item_ids]
     return [_card(index, item_id, (members or {}).get(item_id), current) for item_id in item_ids]
 
 
@@ -160,6 +180,53 @@ def _card(index: RunIndex, item_id: str, given: Sequence[str] | None, current: M
         status=str(samples["status"].iat[0]),
         reason=str(samples["reason"].iat[0]),
         advice=settled or (suggestions[0][0] if suggestions else ""),
+    )  # fmt: skip
+
+
+def _card_of_several(index: RunIndex, item_id: str, given: Sequence[str] | None, known: Annotations) -> Card:
+    """The card of a picture, or a case of copies, whose labels or boxes are decided one by one."""
+    rows = _rows_of_item(index, item_id, given)
+    is_case = item_id.startswith("d")
+    samples = index.samples.iloc[rows]
+    there = {name: known.of(name) for name in samples["sample_id"].tolist()}
+    words = [in_words([a.label for a in there[name]]) for name in samples["sample_id"]]
+    samples = samples.assign(label=pd.Series(words, index=samples.index, dtype="str"))
+    sizes = {name: (int(w), int(h)) for name, w, h in zip(samples["sample_id"], samples["width_px"],
+                                                          samples["height_px"], strict=True)}  # fmt: skip
+    task = str(index.run.info["task"])
+    found = findings_of(_findings(index, rows), there, sizes, task)
+    proposal = propose_keep(samples, "") if is_case else Proposal(0, "")
+    flagged = tuple(one for one in found if one.is_issue)
+    said = {one.why: one.why_parts for one in flagged or found[:1]}
+    members = _members(index, samples, rows, proposal.place if is_case else -1)
+    near = _neighbours(index, int(rows[0]), {})
+    return Card(
+        item_id=item_id,
+        kind="duplicates" if is_case else "sample",
+        sample_id=str(samples["sample_id"].iat[0]),
+        path=str(samples["path"].iat[0]),
+        split=str(samples["split"].iat[0]),
+        given_label=words[0],
+        p_given=None,
+        suggestions=(),
+        why=tuple(said),
+        why_parts=tuple(said.values()),
+        issues=tuple(dict.fromkeys(one.issue for one in flagged)),
+        score=min((one.score for one in found), default=1.0),
+        neighbours=tuple(replace(n, label=in_words([a.label for a in known.of(n.sample_id)])) for n in near),
+        members=tuple(
+            replace(m, annotation_id="", annotations=there[m.sample_id], seen=seen_of(m.sample_id, there[m.sample_id]))
+            for m in members
+        ),
+        keep_why=proposal.why,
+        settle_label="",
+        measurements={name: float(samples[name].iat[0]) for name in MEASUREMENTS
+                      if name in samples and np.isfinite(samples[name].iat[0])},
+        status=str(samples["status"].iat[0]),
+        reason=str(samples["reason"].iat[0]),
+        advice=next((one.suggestion for one in found if one.suggestion), ""),
+        task=task,
+        findings=(*flagged, *(one for one in found if not one.is_issue)),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from curation.explain import Conflict, Side, explain_conflict, explain_pieces
 from curation.manifest import EXCLUDED
 from curation.manifest.history import changes_of, open_conflicts
 from curation.manifest.version_files import ancestors, read_header
-from curation.review import ITEM_COLUMNS
+from curation.review.annotations import Annotations, in_words
 from curation.review.cards import SUGGESTIONS, Card
 
 ISSUE = "import_conflict"
@@ -42,10 +42,11 @@ def with_conflicts(
     sample_ids : that the run has; conflicts about others cannot be shown
     """
     here = rows[rows["status"] != EXCLUDED].drop_duplicates("sample_id").set_index("sample_id")
-    known = set(sample_ids)
+    in_run = set(sample_ids)
+    known = Annotations(rows) if "seen" in items else None  # several labels, or boxes
     found = []
     for name, lines in _open_lines(folder, version).items():
-        if name not in here.index or name not in known:
+        if name not in here.index or name not in in_run:
             continue
         row = here.loc[name]
         wanted = (label for line in lines if (label := _wanted_label(line)))
@@ -57,7 +58,7 @@ def with_conflicts(
                 "issue": ISSUE,
                 "issues": ISSUE,
                 "priority": PRIORITY,
-                "given_label": row["label"],
+                "given_label": in_words([a.label for a in known.of(name)]) if known else row["label"],
                 "suggestion": next(wanted, ""),
                 "split": row["split"],
                 "path": row["path"],
@@ -66,7 +67,7 @@ def with_conflicts(
         )
     if not found:
         return items
-    more = pd.DataFrame(found, columns=ITEM_COLUMNS).astype(items.dtypes.to_dict())
+    more = pd.DataFrame(found, columns=list(items)).fillna("").astype(items.dtypes.to_dict())
     return pd.concat([more, items], ignore_index=True)
 
 
@@ -120,9 +121,10 @@ def _explained(card: Card, about: Sequence[Conflict]) -> Card:
     theirs = {c.wanted: c.theirs.name for c in reversed(about) if c.wanted and c.wanted != card.given_label}
     names = dict.fromkeys([*theirs, *chances])
     ours = next((c.ours.words for c in about if c.field == "label"), "")
+    one_label = card.task == "single-label"
     return replace(
         card,
-        suggestions=tuple((name, chances.get(name, 0.0)) for name in names)[:SUGGESTIONS],
+        suggestions=tuple((name, chances.get(name, 0.0)) for name in names)[:SUGGESTIONS] if one_label else (),
         said_by={**theirs, **({card.given_label: ours} if ours else {})},
         issues=(ISSUE, *card.issues),
         why=(*(explain_pieces(pieces) for pieces in parts), *card.why),

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.decisions import CHANGES
 from curation.review.run_index import RunIndex, open_index
 from curation.review.second_look import SecondLook, class_numbers, preference, second_look
 from curation.runs import Run
@@ -39,7 +40,6 @@ SUREST, COUNT_SHIFT, COUNT_SCALE = 3.0, 0.5, 0.2
 EFFECTS = {"issue": 1.0, "given": 0.4, "suggestion": 0.4, "pair": 0.4}
 # A verdict is taken for right this often: one slip at the head of the queue must not turn it around.
 TRUST = 0.95
-CHANGES = ("relabel", "ambiguous", "exclude")
 UNDECIDED = ("unsure", "undo")
 LARGEST = 8.0  # log-odds beyond this are cut off
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-CHANGES = ("relabel", "ambiguous", "exclude")  # verdicts that the finding was right
+from curation.decisions import CHANGES
+
 UNDECIDED = ("unsure",)
 Z95 = 1.959964
 PAUSE_SECONDS = 120.0  # more on one item is a pause, not work

@@ -10,6 +10,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from curation import manifest, review, store
+from curation.edits import labels_of
 from curation.errors import NotFoundError
 from curation.manifest.version_files import head
 from curation.progress import SILENT, Progress
@@ -27,6 +28,7 @@ class WorkQueue:
     version, rows : the newest version of the data set and its rows; "" and None where there is none yet
     items : columns of curation.review.ITEM_COLUMNS, in the queue's static order
     changed : present label by sample_id where it is not the run's
+    annotations : of every picture as that version has them, for `review.cards`
     decided : the store's `decisions` at that time
     """
 
@@ -35,6 +37,7 @@ class WorkQueue:
     items: pd.DataFrame
     changed: dict[str, str]
     decided: pd.DataFrame
+    annotations: review.Annotations
 
 
 def refill(engine: Engine, run: Run, folder: Path, progress: Progress = SILENT) -> WorkQueue:
@@ -55,7 +58,8 @@ def refill(engine: Engine, run: Run, folder: Path, progress: Progress = SILENT) 
     store.fill(engine, dataset, run.run_id, version, items, progress)
     mix_in(engine, dataset)
     changed = {} if rows is None else review.changed_labels(run, rows)
-    return WorkQueue(version, rows, items, changed, decided)
+    known = review.Annotations.of_nothing() if rows is None else review.Annotations(rows)
+    return WorkQueue(version, rows, items, changed, decided, known)
 
 
 def open_subject(engine: Engine, dataset: str, folder: Path) -> Subject:
@@ -76,4 +80,6 @@ def open_subject(engine: Engine, dataset: str, folder: Path) -> Subject:
 
 def labels_given(decided: pd.DataFrame) -> set[str]:
     """All labels that decisions name: the store's `decisions` or `effective`."""
-    return {label for text in decided["labels"].unique() for label in json.loads(text)}
+    given = {label for text in decided["labels"].unique() for label in json.loads(text)}
+    edits = decided["edits"].unique() if "edits" in decided else []
+    return given | {label for text in edits if text for label in labels_of(json.loads(text))}

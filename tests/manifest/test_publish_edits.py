@@ -140,7 +140,8 @@ def test_also_where_one_of_them_was_published_before(first: int) -> None:
     one = planned(alone)
     two = planned(said, one.rows, one.decision_ids)
     assert canonical_hash(two.rows) == canonical_hash(planned(said).rows)
-    assert two.conflicts == [] and len(two.decision_ids) == 1
+    assert two.conflicts == []
+    assert len(two.decision_ids) == 1
 
 
 def test_opposite_opinions_of_one_annotation_wait_and_a_third_settles_them() -> None:
@@ -225,7 +226,8 @@ def test_a_conflict_says_what_has_changed(lines: Any, now: Any, why: str) -> Non
     said.on(HEAD, "edit", *lines)
     found = planned(said, make_rows({"id": "a", "annotations": now}))
     assert [c["why"] for c in found.conflicts] == [why]
-    assert found.changes == [] and found.decision_ids == ()
+    assert found.changes == []
+    assert found.decision_ids == ()
 
 
 def test_who_said_that_all_is_right_has_to_look_again_when_it_changed() -> None:
@@ -340,7 +342,8 @@ def test_whoever_publishes_first_the_version_is_the_same(said: Mapping[str, Any]
     if all(after(pair, False)[1] for pair in combinations(REVIEWERS, 2)):
         together, agree = after(REVIEWERS, False)
         other, too = after(order, between)
-        assert agree and too
+        assert agree
+        assert too
         assert canonical_hash(other) == canonical_hash(together)
 
 

@@ -1,0 +1,124 @@
+"""What a finding on one of several annotations proposes to do about it: lines of an edit that one key can accept.
+
+    suggestion (detector) + evidence + the annotations as they are now  -->  lines, and the same in words
+
+What is proposed follows from the name of the finding and its suggestion: `remove`, `clip`, or a class; and from
+`proposed_box` in its evidence, `[x, y, w, h]` (of `missing_box`, that may be called `box`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curation.edits import Box, Line, same_box
+from curation.explain import Label
+from curation.review.annotations import Annotation, by_id
+
+REMOVE, CLIP = "remove", "clip"
+ADDING = ("missing_label", "odd_combination", "missing_box")  # whose suggestion is a class that is not there
+REMOVING = ("wrong_label", "duplicate_box", "spurious_box", "box_geometry")  # whose suggestion may be `remove`
+# A proposed line that adds something; its id is made when it is accepted.
+NO_ID = ""
+
+
+def propose(
+    row: Mapping[str, Any], annotations: Sequence[Annotation], size: tuple[int, int], task: str
+) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    """The lines that a finding proposes, and what they do in pieces (class names as explain.Label); () where nothing.
+
+    Parameters
+    ----------
+    row : of the issue table, with its `evidence` (JSON text)
+    annotations : of the picture, as they are now
+    size : width and height of the picture in pixels, 0 where they are not known
+    """
+    issue, suggestion = str(row["issue"]), str(row["suggestion"])
+    there = by_id(annotations).get(str(row["annotation_id"]))
+    evidence = _evidence(row)
+    if issue in ADDING:
+        return _adding(suggestion, _box(evidence, "proposed_box", "box"), annotations, task) if suggestion else ((), ())
+    if there is None:
+        return (), ()
+    if suggestion == REMOVE and issue in REMOVING:
+        return _removing(there)
+    if suggestion == CLIP and issue == "box_geometry":
+        return _moving(there, clipped(there.box, size), "cut the box of ", " at the edge of the picture")
+    box = _box(evidence, "proposed_box")
+    if box is not None:
+        return _moving(there, box, "move the box of ", "")
+    if suggestion and suggestion not in (REMOVE, CLIP, "exclude", there.label) and _is_of_label(issue):
+        return _relabelling(there, suggestion, annotations, task)
+    return (), ()
+
+
+def _is_of_label(issue: str) -> bool:
+    return issue in ("label_error", "swapped_box", "wrong_label")
+
+
+def _removing(there: Annotation) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    line = {"change": "drop", "annotation_id": there.annotation_id, "from": there.as_value, "to": None}
+    return (line,), ("remove ", Label(there.label))
+
+
+def _relabelling(
+    there: Annotation, label: str, annotations: Sequence[Annotation], task: str
+) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    if task == "multi-label" and any(other.label == label for other in annotations):
+        return _removing(there)  # it is there already
+    line = {"change": "relabel", "annotation_id": there.annotation_id, "from": there.label, "to": label}
+    return (line,), ("change ", Label(there.label), " to ", Label(label))
+
+
+def _moving(
+    there: Annotation, box: Box | None, before: str, after: str
+) -> tuple[tuple[Line, ...], tuple[str, ...]]:  # fmt: skip
+    if box is None or there.box is None or box == there.box:
+        return (), ()
+    line = {"change": "box", "annotation_id": there.annotation_id, "from": list(there.box), "to": list(box)}
+    return (line,), (before, Label(there.label), after)
+
+
+def _adding(
+    label: str, box: Box | None, annotations: Sequence[Annotation], task: str
+) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    if task == "detection" and box is None:
+        return (), ()
+    box = None if task == "multi-label" else box
+    if any(other.label == label and same_box(other.box, box) for other in annotations):
+        return (), ()
+    value: dict[str, Any] = {"label": label, **({} if box is None else {"box": list(box)})}
+    return ({"change": "add", "annotation_id": NO_ID, "from": None, "to": value},), ("add ", Label(label))
+
+
+def clipped(box: Box | None, size: tuple[int, int]) -> Box | None:
+    """The part of a box that lies in the picture; None where nothing does, or the size is not known."""
+    if box is None or min(size) <= 0:
+        return None
+    left, top = max(box[0], 0.0), max(box[1], 0.0)
+    right, bottom = min(box[0] + box[2], float(size[0])), min(box[1] + box[3], float(size[1]))
+    return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        found = json.loads(row["evidence"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _box(evidence: Mapping[str, Any], *names: str) -> Box | None:
+    for name in names:
+        value = evidence.get(name)
+        if isinstance(value, list) and len(value) == 4 and all(_is_number(n) for n in value):
+            x, y, w, h = (float(n) for n in value)
+            if w > 0 and h > 0:
+                return x, y, w, h
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
