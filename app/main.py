@@ -58,9 +58,11 @@ def main() -> None:
         return
     state.put("project", project)
     pages = {name: st.Page(f"views/{name}.py", title=title, default=name == "review") for name, title in VIEWS.items()}
+    if project.annotations is not None:
+        del pages["grid"]  # what is wrong with one of several boxes is not wrong with the picture beside it
     page = st.navigation(list(pages.values()), position="top")
     wanted = str(st.query_params.get("view", ""))
-    if wanted in VIEWS:
+    if wanted in pages:
         del st.query_params["view"]
         st.switch_page(pages[wanted], query_params=dict(st.query_params))
     if page.title not in [VIEWS[name] for name in DESKS]:

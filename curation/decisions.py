@@ -30,6 +30,7 @@ from curation.errors import SettingsError
 # distinct   the members of a case are not duplicates of one another
 # unsure     somebody else shall look
 VERDICTS = ("keep", "hard", "relabel", "edit", "ambiguous", "exclude", "distinct", "unsure")
+CHANGES = ("relabel", "edit", "ambiguous", "exclude")  # what was found was right, and something is different now
 REASONS = ("off-topic", "broken", "duplicate")
 UNDO = "undo"  # the verdict of the row that takes an action back
 

@@ -18,6 +18,7 @@ ACCENT = "#3b82f6"
 # Verdicts that changed something in strong colours, the others in quiet ones; legible on both themes.
 VERDICTS = {
     "relabel": "#3b82f6",
+    "edit": "#0ea5a4",
     "ambiguous": "#8b5cf6",
     "exclude": "#f59e0b",
     "distinct": "#64a2b5",
@@ -180,8 +181,9 @@ def main() -> None:
         )
         return
     headline(verdicts)
-    with suppress(CurationError):  # a run without labels has none that are wrong
-        wrong_labels.draw(data.wrong_labels(project, verdicts))
+    if project.annotations is None:  # estimates are of one label per picture
+        with suppress(CurationError):  # a run without labels has none that are wrong
+            wrong_labels.draw(data.wrong_labels(project, verdicts))
     for one, other in [
         (found_by_looking, verdicts_by_finding),
         (precision_by_finding, running_precision),
