@@ -29,6 +29,7 @@ from curation.manifest.version_files import versions
 from curation.proving import ProofSettings, prove
 from curation.proving.compare import compare
 from curation.report.proof import points, verdict
+from curation.runs import list_runs
 from curation.score import ScoreSettings, score
 from curation.training.holdout import ask, prepare
 from curation.training.plan import choose_plan
@@ -40,7 +41,8 @@ def cifar10n(data: Path, workspace: Path, seeds: int) -> None:
     """Given against true labels."""
     name = "cifar10n"
     options = ImportOptions(labels=str(data / name / "labels.csv"), image_column="image", label_column="given_label")
-    score(data / name, ScoreSettings(mode="compact", name=name), workspace, options)
+    if not any(run.info["dataset"] == name for run in list_runs(workspace)):
+        score(data / name, ScoreSettings(mode="compact", name=name), workspace, options)
     folder = manifest_folder(workspace, name)
     truth = pd.read_csv(data / name / "labels.csv", dtype="str").set_index("image")["true_label"]
     rows = read(folder, "v0001")
