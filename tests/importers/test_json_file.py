@@ -31,7 +31,7 @@ def written(tmp_path: Path, data: bytes | str) -> Path:
     ids=["broken", "trailing", "empty", "not UTF-8", "duplicate key", "huge integer", "nested"],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, data: bytes | str, words: str) -> None:
-    with pytest.raises(LabelParseError, match="a.json") as caught:
+    with pytest.raises(LabelParseError, match=r"a\.json") as caught:
         read_json(written(tmp_path, data))
     assert words in str(caught.value)
 

@@ -16,6 +16,7 @@ from curation.importers.assemble import shown
 from curation.progress import Advance, Progress
 from curation.records import check_records, make_sample_id
 from tests.exporting import make_set
+from tests.importers.annotation_sets import TEXTS, one_box
 from tests.importers.box_sets import small_set
 from tests.importers.pictures import make_pictures
 
@@ -38,6 +39,7 @@ def sources(tmp_path: Path) -> dict[str, tuple[str, dict[str, object]]]:
             name: (str(small_set(tmp_path / name, name)), {})
             for name in ("voc", "yolo", "oidv4", "openimages", "tfrecord", "csv")
         },
+        **{name: (str(one_box(tmp_path / name, name)), {}) for name in TEXTS},
     }
 
 
