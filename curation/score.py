@@ -86,11 +86,7 @@ def score(
     with clock.stage("manifest"):
         name = settings.name or _default_name(source)
         version, pixels = _describe(pixels, records, name, workspace)
-    decides = {**plan.as_settings(), "folds": settings.folds, "seed": settings.seed}
-    if records.task != "single-label":
-        decides["task"] = records.task
-    if predicted is not None:
-        decides["predictions"] = predicted.key
+    decides = _decides(settings, plan, records, predicted)
     run_id = make_run_id(name, run_key(version.samples, version.annotations, decides))
     done = runs.find_run(workspace, run_id)
     if done is not None:
@@ -103,16 +99,8 @@ def score(
         with clock.stage("duplicates"):
             duplicates = find_duplicates(pixels, workspace / ".curate" / "cache", progress)
         pictures, readable = picture_inputs(pixels, version.annotations, duplicates)
-        work = Work(
-            plan,
-            settings.folds,
-            settings.seed,
-            partial,
-            workspace,
-            clock,
-            progress,
-            predicted.table if predicted else None,
-        )
+        found = predicted.table if predicted else None
+        work = Work(plan, settings.folds, settings.seed, partial, workspace, clock, progress, found)
         judged = judge(records.task, work, pixels, pictures, readable, version.annotations)
         with clock.stage("issues"):
             issues, skipped = find_issues(*judged.levels, progress=progress)
@@ -121,19 +109,10 @@ def score(
             partial.write_table("issues", issues)
             partial.write_table("rejected", records.rejected)
         facts = {
-            "dataset": name,
-            "source": str(source),
-            "root": str(records.root),
-            "source_format": records.source_format,
-            "settings": asdict(settings),
-            "import": records.settings,
-            "plan": {**asdict(plan), "why": list(plan.why)},
-            "seed": settings.seed,
+            **_asked_for(name, source, settings, plan, records),
             "manifest_version": version.version,
             "samples": len(pixels.samples),
             "unreadable": len(pictures.unreadable),
-            "rejected": records.rejected.head(NAMED_REJECTED).to_dict("records"),
-            "rejected_count": len(records.rejected),
             "classes": list(judged.labelled.class_names),
             "notes": [
                 *records.notes,
@@ -153,6 +132,32 @@ def score(
         }
         runs.finish(partial, facts)
     return runs.read_run(workspace, run_id)
+
+
+def _decides(settings: ScoreSettings, plan: Plan, records: Records, predicted: Predictions | None) -> dict[str, Any]:
+    """What decides the result, beside the pictures, their labels and the code."""
+    found = {**plan.as_settings(), "folds": settings.folds, "seed": settings.seed}
+    if records.task != "single-label":
+        found["task"] = records.task
+    if predicted is not None:
+        found["predictions"] = predicted.key
+    return found
+
+
+def _asked_for(name: str, source: str | Path, settings: ScoreSettings, plan: Plan, records: Records) -> dict[str, Any]:
+    """Facts of a run that are known before it begins: what was read, and what will be done with it."""
+    return {
+        "dataset": name,
+        "source": str(source),
+        "root": str(records.root),
+        "source_format": records.source_format,
+        "settings": asdict(settings),
+        "import": records.settings,
+        "plan": {**asdict(plan), "why": list(plan.why)},
+        "seed": settings.seed,
+        "rejected": records.rejected.head(NAMED_REJECTED).to_dict("records"),
+        "rejected_count": len(records.rejected),
+    }
 
 
 def _describe(pixels: Pixels, records: Records, name: str, workspace: Path) -> tuple[Ensured, Pixels]:
