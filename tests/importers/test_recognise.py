@@ -83,8 +83,8 @@ def test_a_forced_format_that_does_not_fit(tmp_path: Path) -> None:
         load(tmp_path, format="arrays")
     with pytest.raises(SourceError, match="is not a file"):
         load(tmp_path, format="table")
-    with pytest.raises(SettingsError, match="no format 'coco'; there are: folder, filename"):
-        load(tmp_path, format="coco")
+    with pytest.raises(SettingsError, match="no format 'kitti'; there are: folder, filename"):
+        load(tmp_path, format="kitti")
 
 
 @pytest.mark.parametrize(
