@@ -122,7 +122,7 @@ def measure(views: np.ndarray, true: np.ndarray, how: str, seed: int, plan, fold
     bad = wrong.any(axis=1)
     lists = [np.flatnonzero(row).tolist() for row in given]
     own = np.where(given > 0, probs, 1 - probs)
-    theirs = np.stack(find_multilabel_issues_per_class(lists, probs), axis=1)
+    theirs = np.asarray(find_multilabel_issues_per_class(lists, probs))
     return {
         "picture AP, ours": average_precision_score(bad, -ours.picture_score),
         "picture AP, cleanlab": average_precision_score(bad, -get_label_quality_scores(lists, probs)),

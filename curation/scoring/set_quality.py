@@ -13,12 +13,12 @@ LARGEST = 12.0
 # Pseudo-neighbours, that carry each class as often as all pictures do, in a vote.
 VOTE_PRIOR = 2.0
 # The model of labels and errors is fitted on at most this many pictures, evenly spread, and as many yes or noes.
-FIT_ROWS, FIT_ENTRIES = 20_000, 1_000_000
+FIT_ROWS, FIT_ENTRIES = 20_000, 400_000
 # What is believed before a label was seen: the usual log-odds of an error and their spread, over data sets and over the
 # classes of one; and the spread of the offsets of classes.
 ERROR_ODDS, ERROR_SPREAD, CLASS_SPREAD, OFFSET_SPREAD = -3.5, 1.5, 0.1, 0.2
-# An entry is flagged below this probability of being right, see curation.scoring.label_quality.
-SCORE_AT_THRESHOLD = 0.6
+# An entry is flagged below a probability of being right between these: where more are found, more has to speak for one.
+THRESHOLDS = (0.6, 0.75)
 # Labels that are missing and labels that are wrong are about as likely, each where there can be one, unless the data
 # say otherwise: spread of the difference of their log-odds. A class that nearly all pictures have tells of one kind.
 GAP_SPREAD = 1.0
@@ -101,10 +101,26 @@ def judge_sets(
                 odds[mine] = with_margin(odds[mine], margin[mine, k])
             score[:, k] = np.where(use[:, k], _sigmoid(odds), 1.0)
     picture = np.exp(np.log(np.maximum(score, 1e-6), dtype=np.float64).sum(axis=1))
-    is_issue = score < SCORE_AT_THRESHOLD
+    threshold = _threshold(score)
+    is_issue = score < threshold
     given = labels > 0
     score[given & ~use] = score[given & use].mean() if (given & use).any() else 0.5
-    return SetQuality(score, is_issue, use, SCORE_AT_THRESHOLD, picture, wrong_rate=rates[0], missing_rate=rates[1])
+    return SetQuality(score, is_issue, use, threshold, picture, wrong_rate=rates[0], missing_rate=rates[1])
+
+
+def _threshold(score: np.ndarray) -> float:
+    """The score below which flags have the best F1 that can be expected if the scores are right, within THRESHOLDS.
+
+    That is where the probability of being wrong is half of that F1: Lipton et al. (2014), Optimal thresholding of
+    classifiers to maximize F1 measure.
+    """
+    lowest, highest = THRESHOLDS
+    wrong = 1.0 - score.astype(np.float64)
+    doubtful = np.sort(wrong[wrong > 1 - highest])[::-1]
+    if len(doubtful) == 0:
+        return lowest
+    expected = 2 * np.cumsum(doubtful) / (np.arange(1, len(doubtful) + 1) + wrong.sum())
+    return float(np.clip(1 - expected.max() / 2, lowest, highest))
 
 
 @dataclass(frozen=True)

@@ -176,3 +176,11 @@ def test_accuracy_is_that_of_scikit_learn():
     found = set_accuracy(sets, judge_sets(probs, labels), probs)
     expected = np.mean([average_precision_score(labels[:, k], probs[:, k]) for k in range(2)])
     assert found["mean_average_precision"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_where_errors_are_hard_to_tell_more_is_flagged():
+    clear = judge_sets(*reversed(noisy(1500, [0.5, 0.4], 0.1, apart=4.0)[::2]))
+    hard = judge_sets(*reversed(noisy(1500, [0.5, 0.4], 0.1, apart=0.8)[::2]))
+    assert clear.threshold < hard.threshold
+    assert clear.threshold >= 0.6
+    assert hard.threshold <= 0.75
