@@ -170,7 +170,7 @@ def label_name(inputs: Inputs, row: int) -> str:
 def set_names(inputs: Inputs, row: int) -> list[str]:
     """The given labels of one sample of a set with several labels per picture."""
     assert inputs.label_sets is not None
-    return [str(inputs.class_names[k]) for k in np.flatnonzero(inputs.label_sets.given[row] > 0)]
+    return [str(inputs.class_names[k]) for k in np.flatnonzero(inputs.label_sets.given[row] > 0).tolist()]
 
 
 def _text(values: Any) -> pd.Series:

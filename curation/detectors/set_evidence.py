@@ -39,7 +39,7 @@ def _block(
     margins = np.full(len(rows), np.nan) if margin is None else margin[rows, classes]
     texts = []
     for i, (row, k) in enumerate(zip(rows.tolist(), classes.tolist(), strict=True)):
-        facts = {
+        facts: dict[str, Any] = {
             "class": str(inputs.class_names[k]),
             "p_there": _number(prob[i]),
             "labels": set_names(inputs, row),

@@ -26,7 +26,7 @@ def set_health(sets: LabelSets, quality: SetQuality | None, class_names: list[st
     estimated_wrong_range, cleanlab_estimated_wrong, confused, examples : of sets with one label per picture; None, []
     """
     given = sets.given > 0
-    known = (sets.given >= 0).all(axis=1)
+    known = np.asarray((sets.given >= 0).all(axis=1))
     found: dict[str, Any] = {
         "labels": int(given.sum()), "pictures": int(known.sum()), "flagged": 0, "estimated_wrong": None,
         "estimated_missing": None, "estimated_pictures": None, "estimated_wrong_range": None,

@@ -96,9 +96,10 @@ def judge_sets(
             score[part] = _odds_right(found, _views(pred_probs, labels, neighbours, share, part), labels[part] > 0)
         for k in range(classes):
             odds = score[:, k]
-            for value in (0, 1) if margin is not None else ():
-                mine = np.flatnonzero(use[:, k] & (labels[:, k] == value))
-                odds[mine] = with_margin(odds[mine], margin[mine, k])
+            if margin is not None:
+                for value in (0, 1):
+                    mine = np.flatnonzero(use[:, k] & (labels[:, k] == value))
+                    odds[mine] = with_margin(odds[mine], margin[mine, k])
             score[:, k] = np.where(use[:, k], _sigmoid(odds), 1.0)
     picture = np.exp(np.log(np.maximum(score, 1e-6), dtype=np.float64).sum(axis=1))
     threshold = _threshold(score)
