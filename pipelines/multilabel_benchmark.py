@@ -6,7 +6,8 @@ DATA is the folder of the real data sets, default ../shared/data; sets that are 
 
 bccd : 364 photos of blood under the microscope, which of three kinds of cell its boxes name
 the others : real photos joined, 2 or 3 on one picture (cifar10n 1 to 4, and its later classes rare), with the set of
-    their true labels. Each photo is used once. Everything was chosen on these, nothing on bccd
+    their true labels. Each photo is used once. Development sets: numbers of the method were chosen on these (seeds
+    0 to 2), none by the figures of bccd, which were seen on the way
 
 Two ways to plant errors: `flips`, a tenth of all yes or noes reversed; `labels`, a tenth of the labels taken away and
 as many given to pictures without them. Average precision (AP) of finding the pictures with any error, and the yes or
