@@ -8,12 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curation import explain_boxes
 from curation.detectors import DETECTORS
+from curation.explain_words import Label as Label
+from curation.explain_words import number
+from curation.explain_words import percent as percent
 from curation.wording import as_sentence, counted
 
 # What the finding means for somebody who has never seen such a tool, and what to do about it. A detector without a line
 # here is introduced by its title alone.
 MEANINGS = {
+    **explain_boxes.MEANINGS,
     "conflicting_duplicate": "The same picture, or a copy of it, is in the data set under different labels. Unless a "
     "picture may be two things at once, at least one of the labels is wrong. No model is needed to see this, which "
     "makes it the surest evidence there is: settle these first.",
@@ -34,23 +39,6 @@ MEANINGS = {
     "double in training, and can leak from one split into another.",
     "outlier": "These pictures are unlike all the others: often something that does not belong in the data set (a "
     "poster among shoes), sometimes only a rare view.",
-    "conflicting_boxes": "The same picture is in the data set twice, with other boxes: in one of the two something was "
-    "forgotten or drawn twice. No model is needed to see this.",
-    "box_geometry": "Boxes that cannot be right whatever they hold: without area, outside of their picture, or "
-    "reaching beyond it. Training code crashes on some of these, and quietly skips others.",
-    "duplicate_box": "Two boxes in the same place, closer than objects of this set usually are. As a rule one object "
-    "was labelled twice; the one whose label the model believes less is named.",
-    "box_outlier": "Boxes of a size, shape or place far from what is usual for their class: slips of the mouse, boxes "
-    "around several objects at once, another class, or a rare view.",
-    "box_count": "Far more or fewer boxes of a class than pictures of this set usually have: objects may have been "
-    "forgotten, or drawn twice.",
-    "no_box": "Pictures without a single box in a set where nearly all have some: background on purpose, or forgotten.",
-    "missing_box": "A detector that did not see the picture is sure of an object where no box is; the proposed box "
-    "is its own.",
-    "spurious_box": "A detector that did not see the picture finds nothing in the place of these boxes, though it "
-    "finds most boxes of their class.",
-    "badly_located_box": "A detector that did not see the picture puts the same class close by, with other edges.",
-    "swapped_box": "A detector that did not see the picture is sure of another class in the place of these boxes.",
     "dark": "Hardly any light: neither a person nor a model can be sure what these show.",
     "bright": "Overexposed: neither a person nor a model can be sure what these show.",
     "blurry": "Out of focus or moved, compared with the rest of the set.",
@@ -70,10 +58,6 @@ _HIDDEN = re.compile(
     "[\x80-\xa0\xad\u061c\u1680\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _EDGE_BLANKS = re.compile("^ +| +$")
-
-
-class Label(str):
-    """A class name inside an explanation: drawn apart from the words around it, and as untrusted as any label."""
 
 
 def visible(text: str, limit: int = MAX_SHOWN, mark_blanks: bool = True) -> str:
@@ -319,7 +303,7 @@ def _together(name: str, facts: Mapping[str, Any]) -> list[str]:
         first, second = second, first
     words = [first, " and ", second, " are"] if facts["kind"] == "never" else [first, " is without ", second]
     pictures, expected = int(facts["pictures"]), float(facts["expected"])
-    in_few = f" in {counted(pictures, 'picture')} only, where chance would give {_number(expected)}"
+    in_few = f" in {counted(pictures, 'picture')} only, where chance would give {number(expected)}"
     return [*words, f"{' together' if facts['kind'] == 'never' else ''}{in_few}"]
 
 
@@ -411,93 +395,14 @@ def _unreadable(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str
     return [as_sentence(str(evidence["reason"]))]
 
 
-def _conflicting_boxes(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    parts = [f"{as_sentence(_other_copy(evidence)).removesuffix('.')} has "]
-    for place, (label, here, there) in enumerate(evidence["counts"][:_NAMED_COUNTS]):
-        parts += [", " if place else "", f"{counted(int(there), 'box', 'boxes')} of ", Label(label), f" (here {here})"]
-    return [*parts, "."]
-
-
-def _duplicate_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    shares = percent(float(evidence["value"]))
-    parts = ["Labelled ", Label(row["given_label"]), f", it overlaps by {shares} with a box labelled "]
-    parts.append(Label(evidence["other_label"]))
-    if evidence.get("habit"):
-        return [*parts, "; boxes of these two classes often lie on each other in this set."]
-    return [*parts, f"; more than {percent(float(evidence['threshold']))} is unusual here."]
-
-
-def _box_geometry(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    problem, (width, height) = evidence["problem"], evidence["picture"]
-    labelled = ["Labelled ", Label(row["given_label"]), ", it "]
-    if problem == "no area":
-        return [*labelled, "has no area."]
-    if problem == "hardly a line":
-        return [*labelled, f"is only {_number(float(evidence['value']))} pixels across."]
-    if problem == "outside of the picture":
-        return [*labelled, f"lies outside of the picture ({width} × {height} px)."]
-    beyond = _number(float(evidence["value"]))
-    return [*labelled, f"reaches {beyond} pixels beyond the picture ({width} × {height} px)."]
-
-
-def _box_outlier(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    value, usual = float(evidence["value"]), float(evidence["usual"])
-    what, unit = _BOX_MEASUREMENTS[evidence["measured"]]
-    shown = [f"{100 * number:.0f} %" if unit == "%" else f"{number:.2f}{unit}" for number in (value, usual)]
-    return ["Labelled ", Label(row["given_label"]), f": {what} {shown[0]}; {shown[1]} is usual for the class."]
-
-
-def _box_count(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    usual = _number(float(evidence["usual"]))
-    return [f"{counted(int(evidence['value']), 'box', 'boxes')} of ", Label(evidence["class"]), f"; {usual} is usual."]
-
-
-def _missing_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    x, y, w, h = (float(value) for value in evidence["proposed"])
-    parts = [
-        "A detector sees ",
-        Label(row["suggestion"]),
-        f" at {x:.0f}, {y:.0f} ({w:.0f} × {h:.0f} px), where no box is;",
-    ]
-    return [*parts, f" it is right in {percent(float(evidence['value']))} of such cases."]
-
-
-def _spurious_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    return ["Labelled ", Label(row["given_label"]), ", but a detector sees hardly anything in its place."]
-
-
-def _badly_located_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    value, usual = (percent(float(evidence[name])) for name in ("value", "usual"))
-    return [
-        "Labelled ",
-        Label(row["given_label"]),
-        f", it overlaps with what a detector sees there by {value}; {usual} is usual.",
-    ]
-
-
-def _swapped_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    other = [Label(row["suggestion"])] if row["suggestion"] else ["another class"]
-    return ["Labelled ", Label(row["given_label"]), ", while a detector is sure of ", *other, " there."]
-
-
-def _no_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
-    return [f"It has no box, as {percent(float(evidence['value']))} of the pictures."]
-
-
 def _measured(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     value, threshold = float(evidence["value"]), float(evidence["threshold"])
     measured = str(evidence.get("measured") or "measurement")
     side = "below" if value < threshold else "above"
     if measured not in _MEASUREMENTS:
-        return [
-            as_sentence(f"{measured.replace('_', ' ')} {_number(value)} is {side} the limit of {_number(threshold)}")
-        ]
+        return [as_sentence(f"{measured.replace('_', ' ')} {number(value)} is {side} the limit of {number(threshold)}")]
     what, scale = _MEASUREMENTS[measured]
-    return [f"{what} {_number(value)}{scale}, {side} the limit of {_number(threshold)}."]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return [f"{what} {number(value)}{scale}, {side} the limit of {number(threshold)}."]
 
 
 # What the columns of curation.pixels are called for people, and the scale or unit of the value.
@@ -511,16 +416,10 @@ _MEASUREMENTS = {
     "side_px": ("Its side length is", " pixels"),
     "aspect_ratio": ("Its width is", " times its height"),
 }
-_NAMED_COUNTS = 3
-_BOX_MEASUREMENTS = {
-    "size": ("the root of its share of the picture is", "%"),
-    "aspect_ratio": ("its width over its height is", ""),
-    "place_x": ("its middle, from the left, lies at", "%"),
-    "place_y": ("its middle, from the top, lies at", "%"),
-}
 _NAMED_LABELS = 5
 _FAVOURED = {"model": "the model favours ", "majority": "most copies say "}
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
+    **explain_boxes.SENTENCES,
     "label_error": _label_error,
     "wrong_label": _set_label,
     "missing_label": _set_label,
@@ -528,24 +427,5 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]
     "conflicting_duplicate": _conflict,
     "split_leak": _leak,
     "outlier": _outlier,
-    "conflicting_boxes": _conflicting_boxes,
-    "duplicate_box": _duplicate_box,
-    "box_geometry": _box_geometry,
-    "box_outlier": _box_outlier,
-    "box_count": _box_count,
-    "no_box": _no_box,
-    "missing_box": _missing_box,
-    "spurious_box": _spurious_box,
-    "badly_located_box": _badly_located_box,
-    "swapped_box": _swapped_box,
     "unreadable": _unreadable,
 }
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1] for people: never 0 % or 100 % of what is not exactly that."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    if 0.99 < share < 1:
-        return "over 99 %"
-    return f"{100 * share:.0f} %"

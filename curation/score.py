@@ -40,9 +40,14 @@ NAMED_REJECTED = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings(TrainingSettings):
-    """What a user can choose, beside what is said of training; name : of the data set, None = that of the source."""
+    """What a user can choose, beside what is said of training.
+
+    name : of the data set, None = that of the source
+    detector_epochs : of a set of boxes: passes of a detector that is trained per fold, 0 = none is
+    """
 
     folds: int = 5
+    detector_epochs: int = 0
     name: str | None = None
 
 
@@ -80,7 +85,7 @@ def score(
         records = load(source, format=format, options=import_options, workspace=workspace, progress=progress)
         plan = plan_for(settings, records, workspace)
         _check_network(plan, workspace)
-        predicted = _predictions(predictions, records)
+        predicted = _predictions(predictions, records, settings)
     with clock.stage("decode"):
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
     with clock.stage("manifest"):
@@ -100,7 +105,9 @@ def score(
             duplicates = find_duplicates(pixels, workspace / ".curate" / "cache", progress)
         pictures, readable = picture_inputs(pixels, version.annotations, duplicates)
         found = predicted.table if predicted else None
-        work = Work(plan, settings.folds, settings.seed, partial, workspace, clock, progress, found)
+        work = Work(
+            plan, settings.folds, settings.seed, partial, workspace, clock, progress, found, settings.detector_epochs
+        )
         judged = judge(records.task, work, pixels, pictures, readable, version.annotations)
         with clock.stage("issues"):
             issues, skipped = find_issues(*judged.levels, progress=progress)
@@ -141,6 +148,8 @@ def _decides(settings: ScoreSettings, plan: Plan, records: Records, predicted: P
         found["task"] = records.task
     if predicted is not None:
         found["predictions"] = predicted.key
+    if settings.detector_epochs:
+        found["detector_epochs"] = settings.detector_epochs
     return found
 
 
@@ -184,9 +193,14 @@ def _check_network(plan: Plan, workspace: Path) -> None:
         check_network(plan)
 
 
-def _predictions(file: Path | None, records: Records) -> Predictions | None:
-    if file is not None and records.task != "detection":
-        raise SettingsError(f"--predictions is for sets of boxes; this one is read as {records.task}.")
+def _predictions(file: Path | None, records: Records, settings: ScoreSettings) -> Predictions | None:
+    option = "--predictions" if file is not None else "--detector" if settings.detector_epochs else ""
+    if option and records.task != "detection":
+        raise SettingsError(f"{option} is for sets of boxes; this one is read as {records.task}.")
+    if file is not None and settings.detector_epochs:
+        raise SettingsError(
+            "--predictions and --detector do not go together: choose whose predictions to compare with."
+        )
     return None if file is None else read_predictions(file, records)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 
 from curation.cli import main
+from curation.errors import SettingsError
 from curation.explain import explain
+from curation.importers import ImportOptions
 from curation.runs import Run, read_run
 from curation.score import ScoreSettings, score
 from tests.boxes import draw_slides, write_csv
@@ -167,3 +170,39 @@ def test_boxes_that_cannot_be_cut_are_rows_like_the_others(tmp_path: Path) -> No
     unjudged = geometry["annotation_id"][:2]
     assert not errors.loc[unjudged, "is_issue"].any()
     assert any(note.startswith("2 boxes could not be judged") for note in run.info["notes"])
+
+
+def test_predictions_find_what_has_no_box(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxes = draw_slides(tmp_path / "set", 12)
+    entries = [
+        {"image_id": row.path, "category_id": row.label, "bbox": [row.x, row.y, row.w, row.h], "score": 0.9}
+        for row in boxes.itertuples()
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(entries))
+    write_csv(tmp_path / "set", boxes.drop(index=5))
+    where = ["--workspace", str(tmp_path / "work")]
+    arguments = ["score", str(tmp_path / "set"), "--mode", "compact", "--epochs", "1", "--device", "cpu", *where]
+    assert main([*arguments, "--predictions", str(tmp_path / "results.json")]) == 0
+    run = read_run(tmp_path / "work")
+    (found,) = run.issues().query("issue == 'missing_box' and is_issue").to_dict("records")
+    assert json.loads(found["evidence"])["proposed"] == boxes.loc[5, list("xywh")].tolist()
+    assert explain(found).startswith("A detector sees ")
+    assert main(arguments) == 0
+    assert read_run(tmp_path / "work").run_id != run.run_id
+    assert "missing_box" in capsys.readouterr().out
+
+
+def test_predictions_for_what_is_no_set_of_boxes_are_refused(tmp_path: Path) -> None:
+    boxes = draw_slides(tmp_path / "set", 2)
+    write_csv(tmp_path / "set", boxes)
+    options = ImportOptions(task="multi-label")
+    with pytest.raises(SettingsError, match=r"--predictions is for sets of boxes; this one is read as multi-label"):
+        score(tmp_path / "set", QUICK, tmp_path / "work", options, predictions=tmp_path / "none.json")
+
+
+def test_a_detector_trained_per_fold_runs_end_to_end_with_one_class(tmp_path: Path) -> None:
+    boxes = draw_slides(tmp_path / "set", 4).assign(label="cell")
+    run = score_boxes(tmp_path, boxes, replace(QUICK, folds=2, detector_epochs=1))
+    assert "detector" in run.info["seconds"]
+    assert any("there is one class only" in note for note in run.info["notes"])
+    assert not {"missing_box", "spurious_box"} & set(run.info["skipped_detectors"])

@@ -59,6 +59,14 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     metavar="FILE",
     help="Boxes: what a detector found in pictures that it did not learn from, as COCO results (JSON).",
 )
+@option(
+    "--detector",
+    "detector_epochs",
+    group=MODEL,
+    type=click.IntRange(1, 10_000),
+    metavar="EPOCHS",
+    help="Boxes: train a detector for each fold, too, and compare with what it finds; slow without a GPU.",
+)
 @option("--format", "source_format", group=SOURCE, metavar="NAME", help="Force the format instead of recognising it.")
 @option(
     "--mode",

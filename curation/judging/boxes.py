@@ -41,9 +41,13 @@ def judge(work: Work, pixels: Pixels, pictures: Inputs, readable: np.ndarray, an
     order = np.argsort(picture, kind="stable")
     boxes, picture = boxes.iloc[order].reset_index(drop=True), picture[order]
     inputs = box_inputs(pictures, boxes, picture)
-    if work.predictions is not None:
+    predictions = work.predictions
+    if work.detector_epochs and len(boxes):
+        with work.clock.stage("detector"):
+            predictions = _detect(work, pixels, pictures, inputs, picture)
+    if predictions is not None:
         with work.clock.stage("predictions"):
-            inputs = replace(inputs, box_quality=_compare(pictures, inputs, picture, work.predictions))
+            inputs = replace(inputs, box_quality=_compare(pictures, inputs, picture, predictions))
     pictures = replace(pictures, box_counts=_counts(inputs, picture, len(pictures.samples)))
     groups = combine_groups(_clusters(pictures), pictures.samples["group"].to_numpy(object))[picture]
     notes, facts = _notes(annotations, boxes), {"task": "detection", "boxes": len(boxes)}
@@ -86,6 +90,31 @@ def box_inputs(pictures: Inputs, boxes: pd.DataFrame, picture: np.ndarray) -> In
         class_names=pictures.class_names,
         unreadable=empty_samples(0),
         boxes=_numbers(boxes),
+    )
+
+
+def _detect(work: Work, pixels: Pixels, pictures: Inputs, inputs: Inputs, picture: np.ndarray) -> pd.DataFrame:
+    """What a detector finds in pictures that it did not learn from: columns of curation.importers.predictions."""
+    from curation.training.detector import DetectorTask, predict_out_of_fold
+
+    assert inputs.boxes is not None
+    samples = pictures.samples
+    groups = combine_groups(_clusters(pictures), samples["group"].to_numpy(object))
+    # Folds of pictures, by their most frequent class: those of the boxes need more than one class.
+    counts = _counts(inputs, picture, len(samples))
+    kind = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+    fold = assign_folds(kind, groups, max(min(work.folds, len(np.unique(groups))), 2), work.seed)
+    found = predict_out_of_fold(
+        DetectorTask(
+            pixels.root, samples["path"].tolist(), samples[["width_px", "height_px"]].to_numpy(), fold, picture,
+            inputs.boxes, inputs.labels, len(inputs.class_names), work.plan, work.detector_epochs, work.seed,
+            work.partial.checkpoints, work.progress,
+        )
+    )  # fmt: skip
+    names = np.asarray(inputs.class_names, dtype=object)
+    return found.assign(
+        path=pd.Series(samples["path"].to_numpy()[found["row"]], dtype="str"),
+        label=pd.Series(names[found["class_id"]], dtype="str"),
     )
 
 

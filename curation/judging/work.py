@@ -36,6 +36,7 @@ class Work:
 
     folds, seed : as in ScoreSettings
     predictions : of a detector, see curation.importers.predictions; None = none were given
+    detector_epochs : passes of a detector that is trained per fold, 0 = none is
     partial : the run's folder, not complete yet
     """
 
@@ -47,6 +48,7 @@ class Work:
     clock: Clock
     progress: Progress
     predictions: pd.DataFrame | None = None
+    detector_epochs: int = 0
 
 
 @dataclass(frozen=True)
