@@ -8,15 +8,13 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Detector, Inputs, issue_table, label_name
-from curation.scoring.overlap import overlapping_pairs
+from curation.scoring.overlap import SAME_PLACE, overlapping_pairs, usual_overlap
 
 NAME = "duplicate_box"
 # Crowded cells overlap by half, and there the threshold lies higher than among scattered objects: a margin above what
-# one box in a hundred would reach if overlaps thinned out beyond the upper tenth as they do below it. That hundredth
-# itself is not looked at: where it lies is decided by the very boxes that are looked for.
-LOWER, UPPER, USUAL = 0.75, 0.90, 0.99
+# is usual in the set.
 MARGIN = 0.05
-LEAST_THRESHOLD, MOST_THRESHOLD = 0.5, 0.75
+LEAST_THRESHOLD, MOST_THRESHOLD = 0.5, SAME_PLACE
 # What comes so close to the threshold is listed, too.
 LISTED_BELOW = 0.15
 # Boxes of two classes lie on each other on purpose (a person and a face, a car and a vehicle) where more than this
@@ -33,7 +31,8 @@ def find(inputs: Inputs) -> pd.DataFrame:
     assert inputs.boxes is not None
     picture = pd.factorize(inputs.samples["sample_id"])[0]
     a, b, overlap = overlapping_pairs(picture, inputs.boxes)
-    usual, threshold = _threshold(len(picture), a, b, overlap)
+    usual = usual_overlap(len(picture), a, b, overlap)
+    threshold = float(np.clip(usual + MARGIN, LEAST_THRESHOLD, MOST_THRESHOLD))
     near = overlap >= threshold - LISTED_BELOW
     a, b, overlap = a[near], b[near], overlap[near]
     habit = _habits(inputs, a, b, overlap >= threshold)
@@ -54,17 +53,6 @@ def find(inputs: Inputs) -> pd.DataFrame:
         evidence,
         np.where(flagged[first], "remove", "").tolist(),
     )
-
-
-def _threshold(count: int, a: np.ndarray, b: np.ndarray, overlap: np.ndarray) -> tuple[float, float]:
-    """The overlap that is usual at most in this set of `count` boxes, and the one from which on a pair is flagged."""
-    ordinary = overlap < MOST_THRESHOLD  # what overlaps more is the same place beyond doubt
-    largest = np.zeros(count)
-    for end in (a, b):
-        np.maximum.at(largest, end[ordinary], overlap[ordinary])
-    low, high = np.quantile(largest, [LOWER, UPPER]) if count else (0.0, 0.0)
-    usual = float(high + (high - low) * np.log((1 - UPPER) / (1 - USUAL)) / np.log((1 - LOWER) / (1 - UPPER)))
-    return usual, float(np.clip(usual + MARGIN, LEAST_THRESHOLD, MOST_THRESHOLD))
 
 
 def _habits(inputs: Inputs, a: np.ndarray, b: np.ndarray, same_place: np.ndarray) -> np.ndarray:

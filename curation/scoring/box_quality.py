@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.scoring.overlap import iou, members_of
+from curation.scoring.overlap import iou, members_of, overlapping_pairs, usual_overlap
 
 # From this overlap on, a predicted and a given box are of the same object.
 SAME = 0.5
 # Least overlap of a prediction and a given box that may be about one object: a box that was shifted by a third of its
 # size in both directions still overlaps by more.
 SIMILAR = 0.25
+# Over how much more overlap than is usual a prediction without a box of its own loses its meaning.
+LEAST_FADE = 0.25
 # Least belief in a prediction for it to speak about the place, and about the class, of a given box.
 LEAST_BELIEF_PLACE, LEAST_BELIEF_CLASS = 0.3, 0.5
 # cleanlab's weight of overlap against distance in the similarity of two boxes.
@@ -82,12 +84,15 @@ def judge_boxes(picture: np.ndarray, boxes: np.ndarray, labels: np.ndarray, pred
             explained[rows[partner[mine]]] = True
             same = mine[class_id[rows[partner[mine]]] == labels[given[mine]]]
             place[given[same]] = shared[same, partner[same]]
-    # What overlaps a box that has a prediction of its own is another object, or the same one found twice.
-    missing = 1.0 - belief * np.clip((1.0 - overlap) / (1.0 - SAME), 0.0, 1.0) * ~explained
+    # What overlaps a box that has a prediction of its own is another object, or the same one found twice: that depends
+    # on how far objects of this set overlap.
+    usual = usual_overlap(len(boxes), *overlapping_pairs(picture, boxes))
+    alone = np.clip(1.0 - (overlap - usual) / max(SAME - usual, LEAST_FADE), 0.0, 1.0)
+    missing = 1.0 - belief * alone * ~explained
     missing = np.where(_repeated(theirs, found, belief), 1.0, missing)
-    usual = pd.Series(support).groupby(labels).transform("median").to_numpy()
+    usual_support = pd.Series(support).groupby(labels).transform("median").to_numpy()
     table = predictions.assign(belief=belief, overlap=overlap, missing=missing)
-    return BoxQuality(table, support, usual, place, label, other)
+    return BoxQuality(table, support, usual_support, place, label, other)
 
 
 def _matched(overlap: np.ndarray, same_class: np.ndarray, score: np.ndarray) -> np.ndarray:

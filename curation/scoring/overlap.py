@@ -6,6 +6,11 @@ import numpy as np
 
 # Boxes of one picture that are compared with all others at once: a picture with 10,000 boxes needs no gigabyte.
 BLOCK = 512
+# From this overlap on, two boxes are in the same place beyond doubt.
+SAME_PLACE = 0.75
+# What one box in a hundred would reach, if overlaps thinned out beyond the upper tenth as they do below it. That
+# hundredth itself is not looked at: where it lies is decided by objects that were labelled twice.
+LOWER, UPPER, USUAL = 0.75, 0.90, 0.99
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -45,3 +50,18 @@ def overlapping_pairs(
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     first, second, overlap = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return first, second, overlap
+
+
+def usual_overlap(count: int, a: np.ndarray, b: np.ndarray, overlap: np.ndarray) -> float:
+    """By how much objects of this set overlap at most, as a rule: about 0 where they are scattered, more in a crowd.
+
+    count : of boxes; a, b, overlap : as `overlapping_pairs` gives them
+    """
+    if not count:
+        return 0.0
+    ordinary = overlap < SAME_PLACE
+    largest = np.zeros(count)
+    for end in (a, b):
+        np.maximum.at(largest, end[ordinary], overlap[ordinary])
+    low, high = np.quantile(largest, [LOWER, UPPER])
+    return float(high + (high - low) * np.log((1 - UPPER) / (1 - USUAL)) / np.log((1 - LOWER) / (1 - UPPER)))

@@ -64,6 +64,19 @@ def test_an_object_without_a_box_is_proposed_once_with_class_and_place(ordinary)
     assert json.loads(found["evidence"])["proposed"] == predictions.loc[7, list("xywh")].round(2).tolist()
 
 
+def test_a_second_prediction_of_an_object_is_none_of_a_missing_one_unless_objects_overlap_so_far(ordinary) -> None:
+    boxes, labels, predictions = ordinary
+    beside = predictions.loc[[6]].assign(x=predictions["x"][6] + 12, score=0.99)  # overlaps by .43
+    table = missing_box.find(compared(boxes, labels, pd.concat([predictions, beside], ignore_index=True)))
+    assert not table["is_issue"].any()
+    crowd = boxes.copy()
+    crowd[1::2] = crowd[::2] + np.array([10, 0, 0, 0])  # both boxes of each picture overlap by half
+    found = predictions.head(len(boxes)).assign(**dict(zip("xywh", crowd.T, strict=True)))
+    beside = found.loc[[6]].assign(x=found["x"][6] - 12, score=0.99)
+    table = missing_box.find(compared(crowd, labels, pd.concat([found, beside], ignore_index=True)))
+    assert table["is_issue"].sum() == 1
+
+
 def test_a_box_around_nothing_is_flagged(ordinary) -> None:
     boxes, labels, predictions = ordinary
     boxes[8] = [85, 5, 10, 10]
