@@ -51,7 +51,11 @@ def _print(sample_id: str, found: list[dict[str, Any]], console: Console) -> Non
     console.print(Text(f"{sample_id}  {visible(path, 300)}", style="bold"), soft_wrap=True)
     for line, row in zip(found, change_table(found).to_dict("records"), strict=True):
         change = (
-            f"“{row['before']}” to “{row['after']}”" if row["before"] else f"“{row['after']}”" if row["after"] else ""
+            f"“{row['before']}” to “{row['after']}”"
+            if row["before"] and row["after"]
+            else f"“{row['before'] or row['after']}”"
+            if row["before"] or row["after"]
+            else ""
         )
         who = row["reviewer"] or shown(line["author"])
         time = row["decided"] or when(line)

@@ -63,7 +63,7 @@ def command(
 
 
 def _facts(row: dict[Any, Any]) -> dict[str, Any]:
-    return {**row, "labels": json.loads(row["labels"])}
+    return {**row, "labels": json.loads(row["labels"]), "edits": json.loads(row["edits"] or "[]")}
 
 
 def _paths(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
@@ -79,6 +79,8 @@ def _paths(folder: Path, rows: pd.DataFrame) -> dict[str, str]:
 def _print(rows: pd.DataFrame, earlier: int, paths: dict[str, str]) -> None:
     from rich.text import Text
 
+    from curation.explain import explain_pieces
+    from curation.review.earlier import did_edits
     from curation.terminal import shown, shown_path, stdout_console, table
 
     console = stdout_console()
@@ -89,6 +91,8 @@ def _print(rows: pd.DataFrame, earlier: int, paths: dict[str, str]) -> None:
     drawn.columns[-1].no_wrap = False
     for row in rows.to_dict("records"):
         what = " / ".join(f"“{shown(label, 20)}”" for label in json.loads(row["labels"])) or row["reason"]
+        if row["edits"]:
+            what = explain_pieces(did_edits(json.loads(row["edits"])))
         sample = row["sample_id"]
         said = [row["verdict"], what, f"({shown(row['comment'], 60)})" if row["comment"] else ""]
         drawn.add_row(

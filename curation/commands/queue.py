@@ -23,6 +23,7 @@ WHICH = "Which"
 @run_argument
 @option("--issue", group=WHICH, default="", metavar="NAME", help="Only items with this issue.")
 @option("--label", group=WHICH, default="", metavar="LABEL", help="Only items with this given label.")
+@option("--class", "class_name", group=WHICH, default="", metavar="LABEL", help="Only findings about this class.")
 @option("--split", group=WHICH, default="", metavar="NAME", help="Only items of this split.")
 @option("--text", group=WHICH, default="", metavar="TEXT", help="Only items with this in path, label or suggestion.")
 @option(
@@ -48,6 +49,7 @@ def command(
     run_id: str | None,
     issue: str,
     label: str,
+    class_name: str,
     split: str,
     text: str,
     state: str,
@@ -76,10 +78,10 @@ def command(
     engine, folder = open_store(store or workspace), manifest_folder(workspace, dataset)
     with RichProgress() as progress:
         queue = refill(engine, run, folder, progress)
-    filters = Filters(issue=issue, given_label=label, split=split, text=text, state=state)
+    filters = Filters(issue=issue, given_label=label, split=split, text=text, state=state, class_name=class_name)
     items = find_items(engine, dataset, filters, top, reviewer)
     members = {item.item_id: item.members for item in items}
-    cards = review.cards(run, [item.item_id for item in items], members, queue.changed)
+    cards = review.cards(run, [item.item_id for item in items], members, queue.changed, queue.annotations)
     if queue.version:
         cards = explained(told(cards, taken_back(folder, queue.version)), conflicts(folder, queue.version))
     if as_json:
@@ -93,7 +95,15 @@ def _facts(item: Item, card: Card) -> dict[str, Any]:
     shown = {name: value for name, value in asdict(item).items() if name not in ("lease_seconds", "show_suggestion")}
     if not item.show_suggestion:
         return {**shown, "suggestion": "", "suggestions": [], "why": []}
-    return {**shown, "suggestions": [list(pair) for pair in card.suggestions], "why": list(card.why)}
+    shown |= {"suggestions": [list(pair) for pair in card.suggestions], "why": list(card.why)}
+    if card.task == "single-label":
+        return shown
+    about = ("issue", "annotation_id", "label", "suggestion", "score", "is_issue", "why", "does", "proposal", "box")
+    return {
+        **shown,
+        "annotations": [asdict(one) for one in card.annotations],
+        "findings": [{name: getattr(one, name) for name in about} for one in card.findings],
+    }
 
 
 def _print(items: list[Item], cards: list[Card]) -> None:

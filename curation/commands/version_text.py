@@ -89,8 +89,10 @@ def _done(header: Mapping[str, Any]) -> str:
 
 
 def _changed(header: Mapping[str, Any], folder: Path) -> str:
-    """What a version changed, counted. Only the lines themselves say which attributes are what people call `hard`."""
-    if header["changes"].get("attributes"):
+    """What a version changed, counted. Only the lines themselves say which attributes are what people call `hard`, and
+    whether pictures, labels or boxes were added."""
+    told = header["kind"] != "import" and (header["changes"].get("add") or header["changes"].get("drop"))
+    if header["changes"].get("attributes") or told:
         return count_changes(changes_of(folder, str(header["version"])))
     return count_words({kind: count for kind, count in header["changes"].items() if kind != "import"})
 

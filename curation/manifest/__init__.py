@@ -245,6 +245,10 @@ CHANGE_WORDS = {
     "import": "first import",
     "add": "added",
     "drop": "removed",
+    "label added": "labels added",
+    "box added": "boxes added",
+    "label removed": "labels removed",
+    "box removed": "boxes removed",
     "rename": "renamed",
     "edit": "edited",
     "relabel": "relabelled",
@@ -265,7 +269,9 @@ CHANGE_WORDS = {
 def count_words(counts: Mapping[str, int]) -> str:
     """`12 relabelled, 1 excluded`; `nothing` for none."""
     known = [name for name in CHANGE_WORDS if counts.get(name)] + sorted(set(counts) - set(CHANGE_WORDS))
-    return ", ".join(f"{counts[name]:,} {CHANGE_WORDS.get(name, name)}" for name in known) or "nothing"
+    one = ("label added", "box added", "label removed", "box removed")
+    words = {name: name if counts[name] == 1 and name in one else CHANGE_WORDS.get(name, name) for name in known}
+    return ", ".join(f"{counts[name]:,} {words[name]}" for name in known) or "nothing"
 
 
 def write_first(

@@ -16,12 +16,16 @@ COLUMNS = ("sample_id", "path", "change", "before", "after", "reviewer", "decide
 
 
 def change_table(changes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per change line, columns COLUMNS, all text; invisible characters are shown, nothing is markup yet."""
+    """One row per change line, columns COLUMNS, all text; invisible characters are shown, nothing is markup yet.
+
+    Where pictures have several annotations, `change` says which one: `relabel #2` is about the third.
+    """
+    several = any(_which(line) not in ("", " #0") for line in changes)
     rows = [
         {
             "sample_id": str(line.get("sample_id", "")),
             "path": visible(str(line.get("path", "")), 300),
-            "change": _SAID.get(_kind(line), _kind(line)),
+            "change": _SAID.get(_kind(line), _kind(line)) + (_which(line) if several else ""),
             "before": _value(line, "from"),
             "after": _value(line, "to"),
             "reviewer": visible(", ".join(line.get("reviewers") or [str(line.get("reviewer", ""))])),
@@ -35,7 +39,14 @@ def change_table(changes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 # What reviewers call it; `confirm` is what the files do.
-_SAID = {"confirm": "keep"}
+_SAID = {"confirm": "keep", "box": "box moved"}
+
+
+def _which(line: Mapping[str, Any]) -> str:
+    """` #2` for the third annotation that a picture had when it was imported; nothing of one that a review added."""
+    key, sample = str(line.get("annotation_id", "")), str(line.get("sample_id", ""))
+    place = key.removeprefix(f"{sample}-")
+    return f" #{place}" if place != key and place.isascii() and place.isdigit() else ""
 
 
 def count_changes(changes: Sequence[Mapping[str, Any]]) -> str:
@@ -44,8 +55,13 @@ def count_changes(changes: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _kind(line: Mapping[str, Any]) -> str:
-    """What a line changes; `hard` or `not hard` where an attribute of ours says no more than that."""
+    """What a line changes; `hard` or `not hard` where an attribute of ours says no more than that, and of what is added
+    or removed whether it is a picture, a label or a box."""
     kind = str(line.get("change", ""))
+    if kind in ("add", "drop") and line.get("annotation_id"):
+        value = line.get("to") if kind == "add" else line.get("from")
+        what = "box" if isinstance(value, Mapping) and value.get("box") else "label"
+        return f"{what} added" if kind == "add" else f"{what} removed"
     if kind != "attributes":
         return kind
     before, after = (dict(line[side]) if isinstance(line.get(side), Mapping) else {} for side in ("from", "to"))

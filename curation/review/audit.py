@@ -46,8 +46,9 @@ def labels_of(run: Run) -> pd.DataFrame:
 
     Raises
     ------
-    SettingsError : the run has no labels.
+    SettingsError : the run has no labels, or several for a picture.
     """
+    run.need_one_label("An audit and an estimate need")
     index = open_index(run)
     samples = index.samples
     if "given_label" not in samples:

@@ -24,13 +24,16 @@ def answers(decided: pd.DataFrame) -> pd.DataFrame:
     """What each reviewer says that a sample is: columns sample_id, reviewer, answer, is_label, changed.
 
     decided : the store's `effective`: the latest decision of each reviewer on each sample
-    answer : the label; EXCLUDED; of several labels their JSON list, sorted; nothing for `unsure` and `distinct`
+    answer : the label; EXCLUDED; of several labels their JSON list, sorted; of an edit what it changes, without the
+        places of boxes; nothing for `unsure` and `distinct`
     is_label : whether the answer is one label; changed : whether it differs from the label that the reviewer saw
     """
     rows = decided[~decided["verdict"].isin(NO_ANSWER)].drop_duplicates(["sample_id", "reviewer"], keep="last")
     said = [
-        _answer(verdict, labels, given)
-        for verdict, labels, given in zip(rows["verdict"], rows["labels"], rows["given_label"], strict=True)
+        _answer(verdict, labels, given, edits)
+        for verdict, labels, given, edits in zip(
+            rows["verdict"], rows["labels"], rows["given_label"], rows.get("edits", rows["labels"]), strict=True
+        )
     ]
     return pd.DataFrame(
         {
@@ -124,13 +127,25 @@ def crowd_labels(run: Run, decided: pd.DataFrame, at_least: int = AT_LEAST) -> p
     return found
 
 
-def _answer(verdict: str, labels: str, given: str) -> str:
+def _answer(verdict: str, labels: str, given: str, edits: str) -> str:
     if verdict in ("keep", "hard"):
         return given
     if verdict == "exclude":
         return EXCLUDED
+    if verdict == "edit":
+        return _in_short(edits)
     names = json.loads(labels)
     return str(names[0]) if verdict == "relabel" else json.dumps(sorted(names))
+
+
+def _in_short(edits: str) -> str:
+    """What an edit changes; of boxes only that they are others: nobody draws the same one twice."""
+    short = []
+    for line in json.loads(edits):
+        kind, to = line["change"], line["to"]
+        label = to["label"] if kind == "add" else to if kind == "relabel" else ""
+        short.append([kind, "" if kind == "add" else line["annotation_id"], label])
+    return json.dumps(sorted(short))
 
 
 def _majority(said: pd.DataFrame) -> pd.DataFrame:

@@ -8,20 +8,26 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from curation.decisions import REASONS, VERDICTS, Action, Decision, check_action, check_decision
-from curation.errors import CurationError, LabelParseError, NotFoundError, SettingsError
+from curation.edits import Box, new_annotation_id
+from curation.errors import CurationError, LabelParseError, NotFoundError, SettingsError, SourceError
 from curation.importers.table_file import Table, read_table
+from curation.review.annotations import Annotation, Annotations, by_id, in_words, seen_of
+from curation.wording import counted
 
 SAMPLE_COLUMNS = ("sample_id", "sample", "path", "image")  # names a picture: the first that the table has
 LABEL_COLUMNS = ("label", "label_2", "label_3", "label_4", "label_5")  # more than one for `ambiguous`
-OF_SAMPLES = tuple(verdict for verdict in VERDICTS if verdict != "distinct")  # which is said of a case
+# `distinct` is said of a case, and a table has no columns for edits.
+OF_SAMPLES = tuple(verdict for verdict in VERDICTS if verdict not in ("distinct", "edit"))
+_SHOWN = 12
 _LISTED = 3
 _COMPARED = 20_000  # names that a misspelt one is compared with
 _CLOSE = 0.9  # share of letters in common from which one is a misspelling of the other
@@ -33,12 +39,19 @@ class Subject:
 
     rows : manifest rows (curation.manifest.COLUMNS), by sample_id
     labels : that the data set has, and that reviewers gave
+    task : one of curation.records.TASKS
     """
 
     dataset: str
     version: str
     rows: pd.DataFrame
     labels: frozenset[str]
+    task: str = "single-label"
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """Those of every picture."""
+        return Annotations(self.rows)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -96,9 +109,11 @@ class Subject:
         sample_id = self.find(sample)
         at = self._places[sample_id]
         row = self.rows.loc[at]
+        if self.task != "single-label":
+            return self._decide_all(sample_id, verdict, labels, reason, new_labels)
         following = self.rows.index.get_loc(at) + 1  # rows are sorted by sample_id
         if following < len(self.rows) and self.rows["sample_id"].iloc[following] == sample_id:
-            raise SettingsError(f"{row['path']} has more than one label; only pictures with one can be decided yet.")
+            raise SettingsError(f"{row['path']} has more than one label, in a data set of one label per picture.")
         given = str(row["label"])
         if verdict in ("keep", "hard") and not row["annotation_id"]:
             raise SettingsError(f"{row['path']} has no label that could be kept; give it one with relabel.")
@@ -111,6 +126,84 @@ class Subject:
         except SettingsError as error:
             raise SettingsError(f"{error}{'' if new_labels else self._hint(labels)}") from None
 
+    def _decide_all(
+        self, sample_id: str, verdict: str, labels: Sequence[str], reason: str, new_labels: bool
+    ) -> Decision:
+        """A decision on all annotations of a picture; `relabel` where there is one that it can be about."""
+        there = self.annotations.of(sample_id)
+        path = self.path_of(sample_id)
+        if verdict == "relabel" and len(there) == 1 and len(labels) == 1:
+            return self.edit(sample_id, [{"change": "relabel", "annotation": "", "to": labels[0]}], new_labels)
+        if verdict in ("relabel", "ambiguous"):
+            raise SettingsError(
+                f"{path} has {counted(len(there), 'annotation')}: say which one is wrong, with --relabel ID=LABEL, "
+                f"--add or --remove.{_listing(there)}"
+            )
+        seen = seen_of(sample_id, there) if verdict in ("keep", "hard") else ""
+        given = in_words([one.label for one in there])
+        return check_decision(
+            Decision(sample_id, sample_id, verdict, (), reason, given_label=given, seen=seen), self.labels
+        )
+
+    def edit(
+        self, sample: str, lines: Sequence[Mapping[str, Any]], new_labels: bool = False, action_id: str = ""
+    ) -> Decision:
+        """One decision on some of a picture's annotations.
+
+        Parameters
+        ----------
+        sample : sample_id or path
+        lines : `change` (relabel, box, drop, add); `annotation`: an annotation_id, the end of one after its sample's id
+            (`0`, `2`), or a label that one of them has; `to`: a label, a box, or for `add` `{"label": ..., "box": ...}`
+        action_id : from which what is added gets its id; "" = from what is said
+
+        Raises
+        ------
+        NotFoundError, SettingsError : no such picture or annotation, or a change that cannot be.
+        """
+        sample_id = self.find(sample)
+        if self.task == "single-label":
+            raise SettingsError(f"{self.path_of(sample_id)} has one label; say which is right with --relabel LABEL.")
+        there = self.annotations.of(sample_id)
+        action_id = action_id or json.dumps([self.version, list(map(dict, lines))], sort_keys=True)
+        edits = tuple(self._line(sample_id, there, line, place, action_id) for place, line in enumerate(lines))
+        given = in_words([one.label for one in there])
+        made = Decision(
+            sample_id, sample_id, "edit", given_label=given, edits=edits, seen=seen_of(sample_id, there)
+        )  # fmt: skip
+        try:
+            return check_decision(made, None if new_labels else self.labels)
+        except SettingsError as error:
+            hint = "" if new_labels else self._hint([str(name) for name in _labels_in(edits)])
+            raise SettingsError(f"{error}{hint}") from None
+
+    def _line(
+        self, sample_id: str, there: Sequence[Annotation], line: Mapping[str, Any], place: int, action_id: str
+    ) -> dict[str, Any]:
+        kind, to = str(line.get("change", "")), line.get("to")
+        path = self.path_of(sample_id)
+        if kind == "add":
+            value = {"label": to} if isinstance(to, str) else to
+            boxed = isinstance(value, Mapping) and value.get("box") is not None
+            if boxed != (self.task == "detection"):
+                raise SettingsError("What is added here needs a box: --add LABEL=X,Y,W,H." if not boxed else
+                                    "Labels of this data set have no boxes.")  # fmt: skip
+            has = isinstance(value, Mapping) and any(one.label == value.get("label") for one in there)
+            if has and not boxed:
+                raise SettingsError(f"{path} has the label {value['label'][:100]!r} already.")  # type: ignore[index]
+            key = new_annotation_id(sample_id, action_id, place)
+            return {"change": kind, "annotation_id": key, "from": None, "to": value}
+        one = _named(str(line.get("annotation", "")), sample_id, there, path)
+        if kind == "box" and one.box is None:
+            raise SettingsError("Labels of this data set have no boxes.")
+        before = {"relabel": one.label, "box": list(one.box or ())}.get(kind, one.as_value)
+        return {
+            "change": kind,
+            "annotation_id": one.annotation_id,
+            "from": before,
+            "to": None if kind == "drop" else to,
+        }
+
     def _hint(self, labels: Sequence[str]) -> str:
         """What may have been meant by a label that the data set does not have."""
         unknown = [label for label in labels if label and label not in self.labels]
@@ -119,6 +212,88 @@ class Subject:
         near = difflib.get_close_matches(unknown[0][:200], sorted(self.labels)[:_COMPARED], n=_LISTED)
         meant = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
         return f"{meant} A new one has to be allowed: --new-label."
+
+
+def _labels_in(edits: Sequence[Mapping[str, Any]]) -> list[Any]:
+    values = [line["to"] for line in edits if line["change"] in ("relabel", "add")]
+    return [value.get("label", "") if isinstance(value, Mapping) else value for value in values]
+
+
+def _named(text: str, sample_id: str, there: Sequence[Annotation], path: str) -> Annotation:
+    """The annotation that a person means."""
+    known = by_id(there)
+    found = [known[key] for key in (text, f"{sample_id}-{text}") if key in known]
+    if not found:
+        found = [one for one in there if one.label == text] if text else list(there)
+    if len(found) == 1:
+        return found[0]
+    what = f"several annotations {text[:100]!r}" if found else f"no annotation {text[:100]!r}"
+    raise SettingsError(f"{path} has {what}.{_listing(there)}")
+
+
+def _listing(there: Sequence[Annotation]) -> str:
+    """The annotations of a picture as they can be named."""
+    if not there:
+        return " It has none."
+    short = [f"{one.annotation_id.rpartition('-')[2]} {one.label[:40]!r}{_place(one.box)}" for one in there[:_SHOWN]]
+    return f" It has: {', '.join(short)}{' ...' if len(there) > _SHOWN else ''}."
+
+
+def _place(box: Box | None) -> str:
+    return "" if box is None else f" at {box[0]:.0f},{box[1]:.0f},{box[2]:.0f},{box[3]:.0f}"
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def read_edit_lines(file: Path, subject: Subject, new_labels: bool = False) -> FromTable:
+    """Decisions from JSON lines, all of them right, or none.
+
+    One object per line: `sample` (sample_id or path), and `edits`, lines as `Subject.edit` takes them, or `verdict`
+    with `labels` and `reason`. Empty lines are skipped.
+
+    Raises
+    ------
+    SourceError : the file cannot be read.
+    LabelParseError : a line that cannot be; names file and line, and how many others there are.
+    """
+    try:
+        texts = file.read_bytes().decode("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from error
+    made: dict[str, Decision] = {}
+    problems: list[str] = []
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            decision = _from_line(text, subject, new_labels)
+            if made.setdefault(decision.sample_id, decision) != decision:
+                raise SettingsError("it contradicts an earlier line about the same picture")
+        except CurationError as error:
+            problems.append(f"{file.name}, line {number}: {error}")
+    if problems:
+        others = f" Lines that are wrong: {len(problems):,}." if len(problems) > 1 else ""
+        raise LabelParseError(f"{problems[0].rstrip('.')}.{others} Nothing was recorded.")
+    return FromTable(tuple(made.values()), 0)
+
+
+def _from_line(text: str, subject: Subject, new_labels: bool) -> Decision:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"it is no JSON ({str(error)[:100]})") from error
+    if not isinstance(value, dict) or not isinstance(value.get("sample"), str):
+        raise SettingsError('it is no object with a "sample"')
+    edits, labels = value.get("edits"), value.get("labels", [])
+    if edits is not None:
+        if not isinstance(edits, list) or not edits or not all(isinstance(line, dict) for line in edits):
+            raise SettingsError('"edits" is no list of changes')
+        return subject.edit(value["sample"], edits, new_labels)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise SettingsError('"labels" is no list of texts')
+    verdict, reason = str(value.get("verdict", "")), str(value.get("reason", ""))
+    return subject.decide(value["sample"], verdict, labels, reason, new_labels)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -200,10 +375,13 @@ def table_action(action: Action, taken_back: Collection[str]) -> Action:
 
     taken_back : ids of actions that were undone; after an undo, the table can be given again.
     """
-    said = sorted((d.sample_id, d.verdict, *d.labels, d.reason) for d in action.decisions)
+    said = sorted(
+        (d.sample_id, d.verdict, *d.labels, d.reason, *([json.dumps(d.edits)] if d.edits else []))
+        for d in action.decisions
+    )
     text = json.dumps([action.dataset, action.reviewer, action.comment, said])
     for time in range(len(taken_back) + 1):
         digest = hashlib.blake2b(f"{text}{time}".encode(), digest_size=16).hexdigest()
         if digest not in taken_back:
             break
-    return check_action(replace(action, action_id=digest), {label for d in action.decisions for label in d.labels})
+    return check_action(replace(action, action_id=digest), {label for d in action.decisions for label in d.new_labels})

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curation.decisions import Decision
+from curation.edits import Line
 from curation.explain import Label
 from curation.store.earlier import Said
 from curation.wording import counted
 
 LONGEST_NOTE = 300
+_EDITS_SAID = 3
 
 
 def explain_earlier(said: Said, reviewer: str) -> list[str]:
@@ -54,6 +56,8 @@ def _did_to_one(made: Decision) -> list[str]:
         return ["found several labels right, ", *_listed(made.labels), ","]
     if made.verdict == "exclude":
         return [f"excluded it ({made.reason})"]
+    if made.verdict == "edit":
+        return did_edits(made.edits)
     return [{"unsure": "could not tell", "distinct": "said that it is no copy"}.get(made.verdict, made.verdict)]
 
 
@@ -88,9 +92,26 @@ def _did_to_many(made: Sequence[Decision]) -> list[str]:
     if verdict == "relabel":
         was = [" from ", Label(made[0].given_label)] if len(given) == 1 and made[0].given_label else []
         return [f"changed the label of {many}", *was, " to ", Label(labels[0])]
+    if verdict == "edit":
+        return [f"changed the annotations of {many}"]
     if verdict in ("keep", "hard"):
         return [f"kept the labels of {many}", ", as hard to see" if verdict == "hard" else ""]
     return [f"excluded {many} ({reason})" if verdict == "exclude" else f"could not tell of {many}"]
+
+
+def did_edits(edits: Sequence[Line]) -> list[str]:
+    """Up to three changes of annotations, and how many more."""
+    parts: list[str] = []
+    for line in edits[:_EDITS_SAID]:
+        before, after = line["from"], line["to"]
+        said = ["moved a box"]
+        if line["change"] == "relabel":
+            said = ["changed ", Label(before), " to ", Label(after)]
+        elif line["change"] != "box":
+            said = ["added ", Label(after["label"])] if before is None else ["removed ", Label(before["label"])]
+        parts += [", ", *said] if parts else said
+    more = len(edits) - _EDITS_SAID
+    return [*parts, f" and changed {counted(more, 'other thing')}"] if more > 0 else parts
 
 
 def _listed(labels: Sequence[str]) -> list[str]:

@@ -76,6 +76,16 @@ def worth_knowing(items: pd.DataFrame, decided: Collection[str], times: int = 4)
     return items.iloc[order[use]].reset_index(drop=True)
 
 
+def off_because(run: Run) -> str:
+    """Why the queue of a run does not learn, a sentence for the screen; "" where it does.
+
+    What is learned is when one label is wrong; of several, or of boxes, the order stays that of the run.
+    """
+    if str(run.info.get("task") or "single-label") == "single-label":
+        return ""
+    return "The order of this queue stays as it was scored: it learns only where every picture has one label."
+
+
 def features(run: Run, items: pd.DataFrame, limit: int = LIMIT, decided: Collection[str] = ()) -> Features:
     """What the model looks at: the first `limit` items of the static order.
 
@@ -83,8 +93,12 @@ def features(run: Run, items: pd.DataFrame, limit: int = LIMIT, decided: Collect
     ----------
     items : as `review.build_items` gives them (the store's priorities may have been learned already: not those)
     decided : items with a verdict; of these the first `limit` come along to learn from, and take no other's place
+
+    Nothing where the queue does not learn, see `off_because`: then no order changes.
     """
     index = open_index(run)
+    if off_because(run):
+        items = items[:0]
     order = np.argsort(-items["priority"].to_numpy(dtype=np.float64), kind="stable")
     known = items["item_id"].isin(list(decided)).to_numpy()[order]
     place = np.where(known, np.cumsum(known), np.cumsum(~known))

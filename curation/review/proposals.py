@@ -3,7 +3,7 @@
     suggestion (detector) + evidence + the annotations as they are now  -->  lines, and the same in words
 
 What is proposed follows from the name of the finding and its suggestion: `remove`, `clip`, or a class; and from
-`proposed_box` in its evidence, `[x, y, w, h]` (of `missing_box`, that may be called `box`).
+`proposed` in its evidence, `[x, y, w, h]` in pixels of the upright picture.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def propose(
     there = by_id(annotations).get(str(row["annotation_id"]))
     evidence = _evidence(row)
     if issue in ADDING:
-        return _adding(suggestion, _box(evidence, "proposed_box", "box"), annotations, task) if suggestion else ((), ())
+        return _adding(suggestion, _box(evidence.get("proposed")), annotations, task) if suggestion else ((), ())
     if there is None:
         return (), ()
     if suggestion == REMOVE and issue in REMOVING:
         return _removing(there)
     if suggestion == CLIP and issue == "box_geometry":
         return _moving(there, clipped(there.box, size), "cut the box of ", " at the edge of the picture")
-    box = _box(evidence, "proposed_box")
+    box = _box(evidence.get("proposed"))
     if box is not None:
         return _moving(there, box, "move the box of ", "")
     if suggestion and suggestion not in (REMOVE, CLIP, "exclude", there.label) and _is_of_label(issue):
@@ -110,14 +110,11 @@ def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _box(evidence: Mapping[str, Any], *names: str) -> Box | None:
-    for name in names:
-        value = evidence.get(name)
-        if isinstance(value, list) and len(value) == 4 and all(_is_number(n) for n in value):
-            x, y, w, h = (float(n) for n in value)
-            if w > 0 and h > 0:
-                return x, y, w, h
-    return None
+def _box(value: Any) -> Box | None:
+    if not isinstance(value, list) or len(value) != 4 or not all(_is_number(n) for n in value):
+        return None
+    x, y, w, h = (float(n) for n in value)
+    return (x, y, w, h) if w > 0 and h > 0 else None
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from curation import manifest, review, store
 from curation.edits import labels_of
 from curation.errors import NotFoundError
+from curation.manifest.history import task_of
 from curation.manifest.version_files import head
 from curation.progress import SILENT, Progress
 from curation.review.audit import mix_in
@@ -75,7 +76,7 @@ def open_subject(engine: Engine, dataset: str, folder: Path) -> Subject:
     rows = manifest.read(folder, version)
     rows = rows[rows["status"] != manifest.EXCLUDED].reset_index(drop=True)
     given = labels_given(store.decisions(engine, dataset))
-    return Subject(dataset, version, rows, frozenset(set(rows["label"]) - {""} | given))
+    return Subject(dataset, version, rows, frozenset(set(rows["label"]) - {""} | given), task_of(folder, version))
 
 
 def labels_given(decided: pd.DataFrame) -> set[str]:
