@@ -57,6 +57,7 @@ COMMANDS = {
     "retrain": "Train one network on a version, and write it with all that is needed to use it.",
     "predict": "Say what a trained network sees in new pictures.",
     "report": "Write a run as one self-contained HTML page with pictures and plots.",
+    "fiftyone": "Look at a data set in FiftyOne, and bring back what was corrected there.",
     "doctor": "Say what this machine and workspace have, and what `auto` would choose.",
 }
 

@@ -4,6 +4,7 @@ from curation.exporters import (
     coco,
     csv_table,
     cvat,
+    fiftyone_set,
     folder,
     hdf5,
     labelme,
@@ -35,4 +36,5 @@ EXPORTERS: dict[str, Exporter] = {
     "openimages": openimages.EXPORTER,
     "oidv4": oidv4.EXPORTER,
     "tfrecord": tfrecord.EXPORTER,
+    "fiftyone": fiftyone_set.EXPORTER,
 }

@@ -16,6 +16,7 @@ from curation.importers import (
     csv_set,
     cvat,
     exported,
+    fiftyone_set,
     filename,
     folder,
     labelme,
@@ -46,6 +47,7 @@ IMPORTERS: dict[str, Importer] = {
     "arrays": arrays.load,
     "torchvision": torchvision_set.load,
     "exported": exported.load,
+    "fiftyone": fiftyone_set.load,
     "coco": coco.load,
     "labelme": labelme.load,
     "labelstudio": labelstudio.load,
@@ -60,6 +62,7 @@ IMPORTERS: dict[str, Importer] = {
 
 # Who is asked whether a source is theirs, in this order, before it is taken for class folders: why it is, or "".
 RECOGNISERS: tuple[tuple[str, Callable[[Glance], str]], ...] = (
+    ("fiftyone", fiftyone_set.recognises),
     ("coco", coco.recognises),
     ("labelstudio", labelstudio.recognises),
     ("cvat", cvat.recognises),
@@ -131,6 +134,8 @@ def recognise(source: str | Path, options: ImportOptions = ImportOptions()) -> t
     text = str(source)
     if text.startswith(torchvision_set.PREFIX):
         return "torchvision", "the source names a torchvision data set"
+    if text.startswith(fiftyone_set.PREFIX):
+        return "fiftyone", "the source names a FiftyOne data set"
     if not text.strip():
         raise SourceError("SOURCE is empty; name a folder, a table or an array file.")
     if text in torchvision_set.names() and not os.path.lexists(text):

@@ -27,6 +27,7 @@ _USED_BY: dict[str, frozenset[str]] = {
     "csv": frozenset({"encoding", "task", "label_delimiter"}),
     "arrays": frozenset({"image_column", "label_column"}),
     "torchvision": frozenset(),
+    "fiftyone": frozenset({"label_column", "split_column", "task"}),
     "exported": frozenset(),
     "coco": frozenset({"task", "labels"}),
     "voc": frozenset({"task", "box_origin"}),
