@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,9 +181,9 @@ def _print_sent(library: Any, sent: Any, about: dict[str, str], launch: bool, po
     from curation.terminal import shown, stdout_console
     from curation.wording import counted
 
-    facts = {"fiftyone": sent.name, **about, "pictures": sent.pictures, "flagged": sent.flagged, "added": sent.added}
+    facts: dict[str, Any] = {"fiftyone": sent.name, **about, "pictures": sent.pictures, "flagged": sent.flagged, "added": sent.added}
     facts |= {"removed": sent.removed, "notes": sent.notes, "url": f"http://{ADDRESS}:{port}" if launch else None}
-    session = None
+    session: Any = None
     if launch:
         with quiet():
             session = library.launch_app(
@@ -201,8 +203,9 @@ def _print_sent(library: Any, sent: Any, about: dict[str, str], launch: bool, po
         if session:
             console.print(f"Open {facts['url']}; stop with Ctrl-C. Then: curate fiftyone --pull", soft_wrap=True)
     if session:
-        click.get_text_stream("stdout").flush()
-        session.wait(-1)
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            session.wait(-1)
 
 
 def _pull(

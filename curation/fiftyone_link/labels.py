@@ -157,7 +157,8 @@ def pixels(box: Sequence[float], size: tuple[int, int]) -> Box:
 
 def _split(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What can be a key of a label, and what cannot."""
-    own, rest = {}, {}
+    own: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
     for key, value in attributes.items():
         if key.startswith("curate:"):
             continue

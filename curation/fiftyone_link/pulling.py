@@ -192,19 +192,19 @@ def _lines(sample_id: str, sent: Sequence[Annotation], now: Sequence[Label], siz
     for one in sent:
         found = there.get(one.annotation_id)
         if found is None:
-            gone = {"label": one.label, **({"box": list(one.box)} if one.box else {})}
+            gone: dict[str, Any] = {"label": one.label, **({"box": list(one.box)} if one.box else {})}
             gone |= {"attributes": one.attributes} if one.attributes else {}
             lines.append(_line("drop", one.annotation_id, gone, None))
             continue
-        label, box = _checked_label(found, size)
-        if label != one.label:
-            lines.append(_line("relabel", one.annotation_id, one.label, label))
+        name, box = _checked_label(found, size)
+        if name != one.label:
+            lines.append(_line("relabel", one.annotation_id, one.label, name))
         if _moved(one, found, size):
             before = list(one.box) if one.box else [None] * 4
             lines.append(_line("box", one.annotation_id, before, list(box or ())))
     for number, found in enumerate(fresh):
-        label, box = _checked_label(found, size)
-        to = {"label": label, **({"box": list(box)} if box else {})}
+        name, box = _checked_label(found, size)
+        to = {"label": name, **({"box": list(box)} if box else {})}
         lines.append(_line("add", f"{sample_id}-{_NEW}{number}", None, to))
     return tuple(lines)
 

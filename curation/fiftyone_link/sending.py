@@ -295,7 +295,7 @@ def _box_predictions(
         if one is None or one.box is None or box["sample_id"] not in sizes or box["fold"] < 0 or not row.sum() > 0:
             continue
         best = int(row.argmax())
-        document = {"_cls": "Detection", "tags": [], "attributes": {}, "label": classes[best]}
+        document: dict[str, Any] = {"_cls": "Detection", "tags": [], "attributes": {}, "label": classes[best]}
         document["bounding_box"] = list(relative(one.box, sizes[box["sample_id"]]))
         said.setdefault(box["sample_id"], []).append({**document, "confidence": float(row[best])})
     return {sample_id: field_document(own, "Detections") or {} for sample_id, own in said.items()}
