@@ -111,7 +111,7 @@ def test_score_takes_what_the_library_takes() -> None:
     command = cli.cli.get_command(click.Context(cli.cli), "score")
     assert command is not None
     flags = {parameter.name for parameter in command.params}
-    known = {*ScoreSettings.__dataclass_fields__, *ImportOptions.__dataclass_fields__} - {"flip"}
+    known = {*ScoreSettings.__dataclass_fields__, *ImportOptions.__dataclass_fields__, "predictions"} - {"flip"}
     assert flags - {"source", "source_format", "workspace", "as_json", "debug", "no_flip"} == known
 
 
