@@ -181,7 +181,13 @@ def _print_sent(library: Any, sent: Any, about: dict[str, str], launch: bool, po
     from curation.terminal import shown, stdout_console
     from curation.wording import counted
 
-    facts: dict[str, Any] = {"fiftyone": sent.name, **about, "pictures": sent.pictures, "flagged": sent.flagged, "added": sent.added}
+    facts: dict[str, Any] = {
+        "fiftyone": sent.name,
+        **about,
+        "pictures": sent.pictures,
+        "flagged": sent.flagged,
+        "added": sent.added,
+    }
     facts |= {"removed": sent.removed, "notes": sent.notes, "url": f"http://{ADDRESS}:{port}" if launch else None}
     session: Any = None
     if launch:
