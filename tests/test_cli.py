@@ -112,7 +112,7 @@ def test_score_takes_what_the_library_takes() -> None:
     assert command is not None
     flags = {parameter.name for parameter in command.params}
     known = {*ScoreSettings.__dataclass_fields__, *ImportOptions.__dataclass_fields__, "predictions"} - {"flip"}
-    assert flags - {"source", "source_format", "workspace", "as_json", "debug", "no_flip", "predictions"} == known
+    assert flags - {"source", "source_format", "workspace", "as_json", "debug", "no_flip"} == known
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
