@@ -237,7 +237,7 @@ def _is_about(class_name: str) -> sa.ColumnElement[bool]:
     """Of pictures with one label: that it is the label, or the suggestion."""
     mark = sa.literal(class_mark(class_name), items.c.classes.type)
     one_label = (items.c.given_label == class_name) | (items.c.suggestion == class_name)
-    return sa.case((items.c.classes == "", one_label), else_=_Place(items.c.classes, mark) > 0)
+    return sa.case(((items.c.classes == "") & (items.c.seen == ""), one_label), else_=_Place(items.c.classes, mark) > 0)
 
 
 def _has_facet(row: Any, filters: Filters) -> bool:
