@@ -212,10 +212,12 @@ def test_a_decision_on_an_older_version_applies_where_its_annotations_are_unchan
 @pytest.mark.parametrize(
     ("lines", "now", "why"),
     [
-        ([("relabel", "a-0", "dog")], [{**BOXES[0], "label": "eel"}], "its label was 'cat' when it was decided, and is 'eel' now"),
+        ([("relabel", "a-0", "dog")], [{**BOXES[0], "label": "eel"}],
+         "its label was 'cat' when it was decided, and is 'eel' now"),
         ([("relabel", "a-1", "cat")], BOXES[:1], "the annotation 'dog' that was decided about is not there any more"),
         ([("box", "a-1", [1, 1, 1, 1])], BOXES[:1], "the box that was decided about is not there any more"),
-        ([("box", "a-0", [1, 1, 1, 1])], [{**BOXES[0], "x": 3.0}], "the box of 'cat' is another one than when it was decided"),
+        ([("box", "a-0", [1, 1, 1, 1])], [{**BOXES[0], "x": 3.0}],
+         "the box of 'cat' is another one than when it was decided"),
         ([("drop", "a-0")], [{**BOXES[0], "x": 3.0}], "the box of 'cat' is another one than when it was decided"),
         ([("drop", "a-0"), ("drop", "a-1")], [{**BOXES[0], "x": 3.0}, {**BOXES[1], "label": "eel"}],
          "since it was decided, 1 has another label ('eel'), 1 has another box ('cat')"),
