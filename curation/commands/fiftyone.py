@@ -62,12 +62,13 @@ def command(
     as_json: bool,
     workspace: Path,
 ) -> None:
-    """Look at a data set in FiftyOne: labels, splits and issues as tags, ranks, suggestions, predictions, embeddings.
+    """Look at a data set in FiftyOne, and bring back what was corrected there.
 
     RUN is a run, VERSION a version; without either, the newest version with what the latest run found. The FiftyOne
-    data set is made, or brought up to date. Correct labels and boxes there, tag pictures curate:keep, curate:hard,
-    curate:exclude (or curate:exclude:broken, :duplicate) or curate:unsure, and bring it all back with --pull; the next
-    `curate publish` makes a version of it. Nothing changes in the pictures.
+    data set is made, or brought up to date: labels, splits and issues as tags, ranks, suggestions, predictions,
+    embeddings. Correct labels and boxes there, tag pictures curate:keep, curate:hard, curate:exclude (or
+    curate:exclude:broken, :duplicate) or curate:unsure, and bring it all back with --pull; the next `curate publish`
+    makes a version of it. Nothing changes in the pictures.
     """
     from curation.datasets import find_dataset
 

@@ -65,11 +65,11 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
 
 
 def _load_named(name: str, options: ImportOptions, workspace: Path, progress: Progress) -> Records:
-    from bson import json_util
-
     from curation.fiftyone_link.library import find_fiftyone, open_library, quiet
 
     dataset = find_fiftyone(open_library(workspace, own=True), name)
+    from bson import json_util  # comes with FiftyOne, which is here by now
+
     with quiet(), progress.stage("Reading from FiftyOne", len(dataset), "samples") as advance:
         about = {key: getattr(dataset, key) for key in ("name", "info", "default_classes", "classes", "description")}
         about = json.loads(json_util.dumps({**about, "tags": list(dataset.tags)}))

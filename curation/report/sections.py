@@ -255,7 +255,8 @@ def _how_sure_of_sets(health: Mapping[str, Any]) -> str:
         f"<p>About {number(wrong)} of {number(health.get('labels'))} labels are estimated to be wrong, and about "
         f"{number(missing)} more to be missing, in about {number(health.get('estimated_pictures'))} of "
         f"{number(health.get('pictures'))} pictures: the sum, over all pictures and classes, of the estimated "
-        "probability that what is said of the class is not so. It is an estimate from a model, not a count: review tells.</p>\n"
+        "probability that what is said of the class is not so. It is an estimate from a model, not a count: review "
+        "tells.</p>\n"
     )
 
 

@@ -35,6 +35,7 @@ def sources(tmp_path: Path) -> dict[str, tuple[str, dict[str, object]]]:
         "arrays": (str(tmp_path / "set.npz"), {}),
         "torchvision": ("torchvision:FakeData", {}),
         "exported": (exported(tmp_path / "exported"), {}),
+        "fiftyone": (exported(tmp_path / "fiftyone", "fiftyone"), {}),
         **{
             name: (str(small_set(tmp_path / name, name)), {})
             for name in ("voc", "yolo", "oidv4", "openimages", "tfrecord", "csv")
@@ -43,11 +44,14 @@ def sources(tmp_path: Path) -> dict[str, tuple[str, dict[str, object]]]:
     }
 
 
-def exported(folder: Path) -> str:
+def exported(folder: Path, name: str = "") -> str:
+    """An export of ours; as another tool would have written it, where the format has a name."""
     workspace, dataset, source = make_set(
         folder, [{"path": "a.png", "label": "cat"}, {"path": "b.png", "label": "dog"}]
     )
-    export(folder / "out", ExportSettings(source=source), workspace, dataset)
+    export(folder / "out", ExportSettings(source=source, format=name or "folder"), workspace, dataset)
+    if name:
+        (folder / "out" / "curate-export.json").unlink()
     return str(folder / "out")
 
 
