@@ -64,11 +64,9 @@ def split_words(content: Content, blank: str = "") -> dict[str, str]:
 
 def dense_numbers(content: Content, first: int) -> list[int]:
     """A number for each class: the source's own, where they are first, first + 1 ... in any order; else by position."""
-    ids = [entry.get("id") for entry in content.class_details]
+    ids = [number for entry in content.class_details if type(number := entry.get("id")) is int]  # True is no number
     wanted = list(range(first, first + len(content.classes)))
-    if all(type(number) is int for number in ids) and sorted(ids) == wanted:  # type: ignore[type-var]
-        return [int(number) for number in ids]  # type: ignore[arg-type]
-    return wanted
+    return ids if sorted(ids) == wanted else wanted
 
 
 def decimal(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -118,7 +119,7 @@ def _check_member(place: Path, name: str, expected: str) -> list[str]:
     return []
 
 
-def _check(place: Path, name: str, digest: object, expected: str) -> list[str]:
+def _check(place: Path, name: str, digest: Callable[[str], str], expected: str) -> list[str]:
     """A sentence if a file is missing or has other bytes."""
     if name.startswith("/") or ".." in name.split("/") or "\0" in name:
         return [f"{shown(name, limit=200)} leads out of the export."]
@@ -126,7 +127,7 @@ def _check(place: Path, name: str, digest: object, expected: str) -> list[str]:
     try:
         if not os.path.isfile(path):
             return [f"{shown(name, limit=200)} is missing."]
-        found = digest(path)  # type: ignore[operator]
+        found = digest(path)
     except (OSError, CurationError) as error:
         return [f"{shown(name, limit=200)} cannot be read: {error}."]
     return [] if found == expected else [f"{shown(name, limit=200)} has other bytes than when it was exported."]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -170,6 +171,10 @@ def _add_and_remove(library: Any, dataset: Any, paths: Mapping[str, str]) -> tup
 # --- pictures ----------------------------------------------------------------------------------------------------
 
 
+def _write(content: bytes, stream: BinaryIO) -> None:
+    stream.write(content)
+
+
 def _paths(content: Content, workspace: Path, name: str, advance: Callable[[int], Any]) -> list[str]:
     """Where each picture is. One that is no file by itself, or whose name is no Unicode, is written beside MongoDB."""
     from curation.manifest import dataset_folder_name
@@ -183,8 +188,7 @@ def _paths(content: Content, workspace: Path, name: str, advance: Callable[[int]
             target = own / f"{sample_id}-{digest[:8]}{suffix_of(kind)}"
             if not target.exists():
                 own.mkdir(parents=True, exist_ok=True)
-                data = picture_bytes(content.root, path, digest)
-                write_atomic(target, lambda stream, data=data: stream.write(data), "fiftyone")  # type: ignore[misc]
+                write_atomic(target, partial(_write, picture_bytes(content.root, path, digest)), "fiftyone")
             full = str(target)
         found.append(full)
         advance(1)

@@ -6,11 +6,11 @@ points are kept with the picture. Tracks of a video are not read.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from curation.errors import LabelParseError, SourceError
+from curation.importers.annotation_files import annotation_files
 from curation.importers.assemble import canonical_split, shown
 from curation.importers.box_tables import number
 from curation.importers.boxes import Builder
@@ -19,12 +19,11 @@ from curation.importers.glance import Glance
 from curation.importers.json_file import read_bytes
 from curation.importers.listing import Listing
 from curation.importers.options import ImportOptions
-from curation.importers.places import list_source, real_file, real_folder
 from curation.importers.shapes import Box, bounds
-from curation.importers.twins import files_ending, split_of_folders
+from curation.importers.twins import split_of_folders
 from curation.importers.xml_file import Node, read_xml
 from curation.progress import Progress
-from curation.records import Records, path_to_text, text_to_path
+from curation.records import Records, path_to_text
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
 DEFAULTS = {"occluded": "0", "source": "manual", "z_order": "0"}  # left out here, and written again
@@ -51,19 +50,15 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     SourceError : nothing to read, or only tracks of a video.
     LabelParseError : a file is broken; names the file and the line.
     """
-    if os.path.isdir(source) and not options.labels:
-        root = real_folder(source)
-        listing = list_source(root, workspace, progress)
-        seen = Glance(root)
-        named = [name for name in files_ending(listing, ".xml") if looks_like_cvat(seen.head(name))]
-        files = [(path_to_text(name), root / text_to_path(name)) for name in named]
-    else:
-        file = real_file(options.labels or source)
-        root = real_folder(source) if options.labels else file.parent
-        listing = list_source(root, workspace, progress)
-        files = [(file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name, file)]
-    if not files:
-        raise SourceError(f"There is no annotation file of CVAT (.xml) in {shown(str(root), limit=300)}.")
+    root, listing, files = annotation_files(
+        source,
+        options,
+        workspace,
+        progress,
+        ".xml",
+        lambda seen, name: looks_like_cvat(seen.head(name)),
+        "annotation file of CVAT (.xml)",
+    )
     reader = _Reader(root, listing, options)
     with progress.stage("Reading annotations", len(files), "files") as advance:
         for where, full in files:

@@ -6,25 +6,24 @@ with the picture. Where several people annotated a picture, what the first of th
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from curation.errors import LabelParseError, SourceError
+from curation.errors import LabelParseError
+from curation.importers.annotation_files import annotation_files
 from curation.importers.assemble import canonical_split, shown
 from curation.importers.boxes import Builder
 from curation.importers.glance import Glance
 from curation.importers.json_file import read_json
 from curation.importers.listing import Listing, is_image_name
 from curation.importers.options import ImportOptions
-from curation.importers.places import list_source, real_file, real_folder
 from curation.importers.shapes import Box, bounds
-from curation.importers.twins import files_ending, split_of_folders
+from curation.importers.twins import split_of_folders
 from curation.progress import Progress
-from curation.records import Records, path_to_text, text_to_path
+from curation.records import Records
 from curation.wording import counted
 
 # What the program writes where nothing was said; left out here, and written again.
@@ -62,19 +61,9 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
     SourceError : nothing to read.
     LabelParseError : a file is broken, or no list of tasks; names the file and the place.
     """
-    if os.path.isdir(source) and not options.labels:
-        root = real_folder(source)
-        listing = list_source(root, workspace, progress)
-        seen = Glance(root)
-        named = [name for name in files_ending(listing, ".json") if looks_like_tasks(seen, name)]
-        files = [(path_to_text(name), root / text_to_path(path_to_text(name))) for name in named]
-    else:
-        file = real_file(options.labels or source)
-        root = real_folder(source) if options.labels else file.parent
-        listing = list_source(root, workspace, progress)
-        files = [(file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name, file)]
-    if not files:
-        raise SourceError(f"There is no json export of Label Studio in {shown(str(root), limit=300)}.")
+    root, listing, files = annotation_files(
+        source, options, workspace, progress, ".json", looks_like_tasks, "json export of Label Studio"
+    )
     reader = _Reader(root, listing, options)
     with progress.stage("Reading annotations", len(files), "files") as advance:
         for where, full in files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from curation.errors import LabelParseError
@@ -18,6 +19,26 @@ from curation.importers.table_layout import Layout, flagged, read_labels
 from curation.wording import counted
 
 _OWN = ("class_id", "class_ids", "hard", "sample_id", "attributes", FACTS)  # columns of our tables with a meaning here
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One table that is being added.
+
+    label : name of the column with the label; others : columns that are kept as attributes; own : written by us
+    where : how the file is called in messages; before : what earlier tables said
+    """
+
+    table: Table
+    layout: Layout
+    label: str
+    others: Sequence[str]
+    own: bool
+    where: str
+    before: Counter[tuple[Any, ...]]
+
+    def attributes(self, row: int) -> dict[str, Any]:
+        return {name: self.table.columns[name][row] for name in self.others}
 
 
 class TableAdder:
@@ -58,7 +79,7 @@ class TableAdder:
         taken = {*filter(None, roles.values()), *layout.box, *layout.flags, *(_OWN if own else ())}
         stated = _stated_columns(table, taken) if layout.kind == "boxes" else ()
         others = [name for name in table.columns if name not in taken and name not in stated]
-        before = Counter(self._said)
+        reading = _Reading(table, layout, roles["label"], others, own, where, Counter(self._said))
         self.boxes |= layout.kind == "boxes"
         for row, cell in enumerate(table.columns[roles["image"]]):
             path, why = self._find(cell, folder)
@@ -72,11 +93,10 @@ class TableAdder:
             facts = table.columns[FACTS][row] if own and FACTS in table.columns else None
             size = _stated(table, stated, row)
             picture = self._builder.picture(path, named, facts, size, where, group)
-            more: dict[str, Any] = {name: table.columns[name][row] for name in others}
             if layout.kind == "boxes":
-                self._add_box(picture, path, table, layout, roles["label"], row, more, own, where, before)
+                self._add_box(reading, row, picture, path)
             else:
-                self._add_labels(picture, path, table, layout, roles["label"], row, more, own, where, before)
+                self._add_labels(reading, row, picture, path)
 
     def note_repeated(self) -> None:
         """Say how many rows of later tables earlier ones had."""
@@ -91,20 +111,9 @@ class TableAdder:
             found = self._paths[folder, cell] = self._builder.find(cell, folders)
         return found
 
-    def _add_box(
-        self,
-        picture: int,
-        path: str,
-        table: Table,
-        layout: Layout,
-        label_column: str,
-        row: int,
-        more: dict[str, Any],
-        own: bool,
-        where: str,
-        before: Counter[tuple[Any, ...]],
-    ) -> None:
-        label = table.columns[label_column][row]
+    def _add_box(self, reading: _Reading, row: int, picture: int, path: str) -> None:
+        table, layout, where = reading.table, reading.layout, reading.where
+        label = table.columns[reading.label][row]
         texts = [table.columns[name][row].strip() for name in layout.box]
         line = int(table.lines[row])
         if not any(texts) and not label:  # a picture in which nothing is
@@ -114,37 +123,26 @@ class TableAdder:
         except ValueError as error:
             self._builder.reject(path, f"{where} line {line}: the box is not four numbers ({error})")
             return
-        if self._repeated((path, label, x, y, a, b), before):
+        if self._repeated((path, label, x, y, a, b), reading.before):
             return
         box = (x, y, a, b) if layout.sides else (x, y, a - x, b - y)
-        attributes = table.columns["attributes"][row] if own else more
+        attributes = table.columns["attributes"][row] if reading.own else reading.attributes(row)
         self._builder.annotate(picture, label, box, attributes, where, line)
 
-    def _add_labels(
-        self,
-        picture: int,
-        path: str,
-        table: Table,
-        layout: Layout,
-        label_column: str,
-        row: int,
-        more: dict[str, Any],
-        own: bool,
-        where: str,
-        before: Counter[tuple[Any, ...]],
-    ) -> None:
+    def _add_labels(self, reading: _Reading, row: int, picture: int, path: str) -> None:
+        table, layout = reading.table, reading.layout
         if layout.kind == "flags":
             labels = flagged(table.columns, layout, row)
         elif layout.kind == "one":
-            labels = list(filter(None, [table.columns[label_column][row]]))
+            labels = list(filter(None, [table.columns[reading.label][row]]))
         else:
-            delimiter = "" if own else self._options.label_delimiter
-            labels = read_labels(table.columns[label_column][row], delimiter, table.place(row))
-        own_attributes = _attribute_list(table, row, len(labels)) if own else []
+            delimiter = "" if reading.own else self._options.label_delimiter
+            labels = read_labels(table.columns[reading.label][row], delimiter, table.place(row))
+        own_attributes = _attribute_list(table, row, len(labels)) if reading.own else []
         for at, label in enumerate(labels):
-            if not self._repeated((path, label), before):
-                attributes = own_attributes[at] if own_attributes else more
-                self._builder.annotate(picture, label, None, attributes, where, int(table.lines[row]))
+            if not self._repeated((path, label), reading.before):
+                attributes = own_attributes[at] if own_attributes else reading.attributes(row)
+                self._builder.annotate(picture, label, None, attributes, reading.where, int(table.lines[row]))
 
     def _repeated(self, key: tuple[Any, ...], before: Counter[tuple[Any, ...]]) -> bool:
         """Whether an earlier table said the same; within one table, the same twice is said twice."""

@@ -191,15 +191,16 @@ class _Reader:
             self._builder.reject(path, f"{where}: its lists of corners and classes have {said} entries")
             return
         for at in range(count):
-            left, top, right, bottom = (corner[at] for corner in corners)
-            if not all(isinstance(value, int | float) for value in (left, top, right, bottom)):
+            sides = [value for corner in corners if isinstance(value := corner[at], int | float)]
+            if len(sides) < len(corners):
                 self._builder.reject(path, f"{where}: its corners are no numbers")
                 return
             label = self._label(texts, ids, at, where, file, names)
             attributes = {key.removeprefix(OBJECT): _text(values[at]) for key, values in sorted(per_object.items())}
-            box = [left, top, right - left, bottom - top]  # type: ignore[operator]
+            left, top, right, bottom = sides
+            box = [left, top, right - left, bottom - top]
             if size:
-                box = [share * side for share, side in zip(box, (*size, *size), strict=True)]  # type: ignore[operator]
+                box = [share * side for share, side in zip(box, (*size, *size), strict=True)]
             self.boxes |= self._builder.annotate(row, label, box, attributes, where, relative=size is None)
 
     def _label(self, texts: Value, ids: Value, at: int, where: str, file: str, names: dict[Any, str]) -> str:

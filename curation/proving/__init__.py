@@ -96,7 +96,7 @@ class Proof:
             for name, found in self.arms.items()
         }
         held = {"name": self.holdout.name, "pictures": len(self.holdout.rows), "reviewed": self.holdout.reviewed}
-        return plain(
+        found: dict[str, Any] = plain(
             {
                 "verdict": self.verdict or "no proven gain",
                 "before": self.settings.before,
@@ -110,7 +110,8 @@ class Proof:
                 "notes": self.notes,
                 "folder": str(self.folder),
             }
-        )  # type: ignore[no-any-return]
+        )
+        return found
 
 
 def prove(workspace: Path, dataset: Dataset, settings: ProofSettings, progress: Progress = SILENT) -> Proof:

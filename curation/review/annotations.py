@@ -7,6 +7,7 @@ is decided like its neighbours.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,12 +77,13 @@ class Annotations:
 
     def of(self, sample_id: str) -> tuple[Annotation, ...]:
         """Those of one picture, by annotation_id; () where it has none, or is not there."""
-        first, last = (int(np.searchsorted(self._ids, sample_id, side=side)) for side in ("left", "right"))  # type: ignore[call-overload]
+        first, last = bisect_left(self._ids, sample_id), bisect_right(self._ids, sample_id)
         found = []
         for row in self.rows.iloc[first:last].to_dict("records"):
             if row["annotation_id"]:
-                box = None if row["x"] != row["x"] else tuple(float(row[name]) for name in BOX)
-                found.append(Annotation(row["annotation_id"], row["label"], box, row["attributes"]))  # type: ignore[arg-type]
+                x, y, w, h = (float(row[name]) for name in BOX)
+                found.append(Annotation(row["annotation_id"], row["label"], None if x != x else (x, y, w, h),
+                                        row["attributes"]))  # fmt: skip
         return tuple(found)
 
     def summaries(self) -> pd.DataFrame:
