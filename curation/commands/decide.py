@@ -111,7 +111,7 @@ def command(
         return
     ((verdict, value),) = chosen
     if verdict == "edit" or (verdict == "relabel" and _names_one(subject, value)):
-        lines = _edit_lines(subject, added, removed, boxes, relabel)
+        lines = _edit_lines(subject, str(sample), added, removed, boxes, relabel)
         shared = replace(shared, action_id=uuid.uuid4().hex)
         decision = subject.edit(str(sample), lines, new_label, shared.action_id)
         _record_one(engine, subject, shared, decision, as_json)
@@ -141,6 +141,7 @@ def _names_one(subject: Subject, value: str) -> bool:
 
 def _edit_lines(
     subject: Subject,
+    sample: str,
     added: Sequence[str],
     removed: Sequence[str],
     boxes: Sequence[str],
@@ -149,8 +150,8 @@ def _edit_lines(
     """What was asked for as lines that `Subject.edit` takes."""
     lines: list[dict[str, Any]] = [{"change": "drop", "annotation": text} for text in removed]
     for text in relabel:
-        which, equals, label = text.partition("=")
-        lines.append({"change": "relabel", "annotation": which if equals else "", "to": label if equals else text})
+        which, label = subject.split_relabel(sample, text)
+        lines.append({"change": "relabel", "annotation": which, "to": label})
     for text in boxes:
         which, _, place = text.rpartition("=")
         box = _read_box(place)

@@ -72,6 +72,12 @@ DETECTORS: dict[str, Detector] = {
 LABEL_ISSUES = (label_error.NAME, wrong_label.NAME, missing_label.NAME)
 
 
+def suggests_label(issue: str) -> bool:
+    """Whether what a finding of this kind suggests is a class, not an action that a class can be called like; of a kind
+    that nobody has registered it is."""
+    return issue not in DETECTORS or DETECTORS[issue].suggests_label
+
+
 def find_issues(
     *levels: Inputs,
     names: Sequence[str] | None = None,

@@ -19,7 +19,7 @@ def find(inputs: Inputs) -> pd.DataFrame:
     """One row per box that is unlike the predicted one of its class.
 
     Raw measurement: overlap with the prediction that the box has to itself (curation.scoring.box_quality). Score: 0.5
-    at the threshold, towards 0 below.
+    at the threshold, towards 0 below. That prediction is `proposed` in the evidence, x, y, w, h in pixels.
     """
     assert inputs.box_quality is not None
     place = inputs.box_quality.place
@@ -31,14 +31,17 @@ def find(inputs: Inputs) -> pd.DataFrame:
     threshold = float(np.clip(middle - FLAG_AT * spread, LEAST_THRESHOLD, MOST_THRESHOLD))
     rows = np.flatnonzero(place < min(threshold + LIST_ABOVE, 1.0))
     score = np.where(place < threshold, 0.5 * place / threshold, 0.5 + 0.5 * (place - threshold) / (1 - threshold))
+    predictions = inputs.box_quality.predictions
+    proposed = predictions[["x", "y", "w", "h"]].to_numpy(dtype=np.float64)[inputs.box_quality.partner[rows]]
     evidence = [
         {
             "measured": "iou",
             "value": round(float(place[row]), 4),
             "threshold": round(threshold, 4),
             "usual": round(middle, 4),
+            "proposed": [round(value, 2) for value in box],
         }
-        for row in rows
+        for row, box in zip(rows.tolist(), proposed.tolist(), strict=True)
     ]
     return issue_table(NAME, inputs, rows, score[rows], place[rows] < threshold, evidence)
 

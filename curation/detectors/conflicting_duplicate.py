@@ -106,4 +106,5 @@ DETECTOR = Detector(
     find=find,
     title="same picture, different labels",
     priority=0,
+    suggests_label=True,
 )

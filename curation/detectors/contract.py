@@ -85,6 +85,8 @@ class Detector:
     find : inputs to a table made by `issue_table`
     title : a few words for people
     priority : place in the queue; lower comes first, whatever the score
+    suggests_label : whether what it suggests is a class; else it is an action (`remove`, `exclude` ...), which a class
+        can be called, too
     """
 
     name: str
@@ -92,6 +94,7 @@ class Detector:
     find: Callable[[Inputs], pd.DataFrame]
     title: str
     priority: int
+    suggests_label: bool = False
 
 
 def issue_table(

@@ -106,4 +106,6 @@ def _neighbour_texts(inputs: Inputs, rows: np.ndarray, class_texts: list[str], i
     ]
 
 
-DETECTOR = Detector(name=NAME, needs=("statistics", "labels"), find=find, title="label probably wrong", priority=10)
+DETECTOR = Detector(
+    name=NAME, needs=("statistics", "labels"), find=find, title="label probably wrong", priority=10, suggests_label=True
+)

@@ -45,4 +45,6 @@ def find(inputs: Inputs) -> pd.DataFrame:
     )
 
 
-DETECTOR = Detector(name=NAME, needs=("boxes", "box_quality"), find=find, title="object without a box", priority=13)
+DETECTOR = Detector(
+    name=NAME, needs=("boxes", "box_quality"), find=find, title="object without a box", priority=13, suggests_label=True
+)

@@ -40,5 +40,10 @@ def find(inputs: Inputs) -> pd.DataFrame:
 
 
 DETECTOR = Detector(
-    name=NAME, needs=("label_sets", "set_quality"), find=find, title="there, but not labelled", priority=10
+    name=NAME,
+    needs=("label_sets", "set_quality"),
+    find=find,
+    title="there, but not labelled",
+    priority=10,
+    suggests_label=True,
 )

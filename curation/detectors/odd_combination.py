@@ -45,4 +45,11 @@ def find(inputs: Inputs) -> pd.DataFrame:
     )
 
 
-DETECTOR = Detector(name=NAME, needs=("label_sets",), find=find, title="labels that do not go together", priority=12)
+DETECTOR = Detector(
+    name=NAME,
+    needs=("label_sets",),
+    find=find,
+    title="labels that do not go together",
+    priority=12,
+    suggests_label=True,
+)

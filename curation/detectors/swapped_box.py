@@ -28,4 +28,6 @@ def find(inputs: Inputs) -> pd.DataFrame:
     return issue_table(NAME, inputs, rows, label[rows], label[rows] < FLAG_AT, evidence, suggested)
 
 
-DETECTOR = Detector(name=NAME, needs=("boxes", "box_quality"), find=find, title="box of another class", priority=12)
+DETECTOR = Detector(
+    name=NAME, needs=("boxes", "box_quality"), find=find, title="box of another class", priority=12, suggests_label=True
+)

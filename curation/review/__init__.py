@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curation.decisions import UNDO, case_id
+from curation.detectors import suggests_label
 from curation.review.actions import ACTIONS, EDITING, Context, verdict_action
 from curation.review.annotations import Annotation, Annotations
 from curation.review.annotations import several as several_annotations
@@ -23,7 +24,6 @@ from curation.review.cards import Card, Member, Neighbour, cards
 from curation.review.cases import members_of_cases
 from curation.review.findings import Finding
 from curation.review.pictures import picture_bytes
-from curation.review.proposals import CLIP, REMOVE
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
 from curation.store.schema import class_mark
@@ -43,8 +43,6 @@ _TYPES = {name: "float64" if name in ("priority", "score") else "str" for name i
 _PRESENT = ("given_label", "split", "path")
 # Findings whose suggestion is a label, not an action.
 _LABEL_ISSUES = ("label_error", "conflicting_duplicate")
-# Suggestions that are no class.
-ACTION_WORDS = (REMOVE, CLIP, "exclude")
 
 
 def build_items(run: Run, rows: pd.DataFrame | None = None, known: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -109,10 +107,11 @@ def _with_annotations(index: RunIndex, table: pd.DataFrame, more: pd.DataFrame) 
     first[there[np.unique(owner[there], return_index=True)[1]]] = True
     use = np.flatnonzero((owner >= 0) & (issues["is_issue"].to_numpy() | first))
     marks: dict[int, dict[str, None]] = {}
-    for name in ("given_label", "suggestion"):
-        values = issues[name].to_numpy(dtype=object)[use].tolist()
-        for row, value in zip(owner[use].tolist(), values, strict=True):
-            if value and value not in ACTION_WORDS:
+    are_labels = issues["issue"].map(suggests_label).to_numpy(dtype=bool)[use]
+    for name, which in (("given_label", use), ("suggestion", use[are_labels])):
+        values = issues[name].to_numpy(dtype=object)[which].tolist()
+        for row, value in zip(owner[which].tolist(), values, strict=True):
+            if value:
                 marks.setdefault(row, {})[class_mark(value)] = None
     classes, seen = [], []
     known = more["seen"].to_numpy(dtype=object)

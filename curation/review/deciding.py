@@ -177,6 +177,20 @@ class Subject:
             hint = "" if new_labels else self._hint([str(name) for name in _labels_in(edits)])
             raise SettingsError(f"{error}{hint}") from None
 
+    def split_relabel(self, sample: str, text: str) -> tuple[str, str]:
+        """`ID=LABEL` in two, "" for the ID where there is none. Labels can have `=` in them, too: one that the data set
+        has counts, and what names an annotation of the picture."""
+        first, equals, rest = text.partition("=")
+        if not equals:
+            return "", text
+        parts = text.split("=")
+        cuts = [("=".join(parts[:at]), "=".join(parts[at:])) for at in range(1, len(parts))]
+        known = [cut for cut in cuts if cut[1] in self.labels]
+        sample_id = self.find(sample)
+        there = self.annotations.of(sample_id)
+        named = [cut for cut in known if cut[0] and _meant(cut[0], sample_id, there)]
+        return next(iter([*named, *known]), (first, rest))
+
     def _line(
         self, sample_id: str, there: Sequence[Annotation], line: Mapping[str, Any], place: int, action_id: str
     ) -> dict[str, Any]:
@@ -221,14 +235,25 @@ def _labels_in(edits: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 def _named(text: str, sample_id: str, there: Sequence[Annotation], path: str) -> Annotation:
     """The annotation that a person means."""
-    known = by_id(there)
-    found = [known[key] for key in (text, f"{sample_id}-{text}") if key in known]
-    if not found:
-        found = [one for one in there if one.label == text] if text else list(there)
+    found = _meant(text, sample_id, there)
     if len(found) == 1:
         return found[0]
-    what = f"several annotations {text[:100]!r}" if found else f"no annotation {text[:100]!r}"
+    if len({one.label == text for one in found}) == 2:
+        what = f"a label {text[:100]!r}, and an annotation of that number: give its annotation_id"
+    else:
+        what = f"several annotations {text[:100]!r}" if found else f"no annotation {text[:100]!r}"
     raise SettingsError(f"{path} has {what}.{_listing(there)}")
+
+
+def _meant(text: str, sample_id: str, there: Sequence[Annotation]) -> list[Annotation]:
+    """The annotations that a text can stand for: its id, its number, its label; "" for all. A class can be called `0`,
+    so that who says `0` where one is called so and another is the first has said nothing."""
+    known = by_id(there)
+    if text in known:
+        return [known[text]]
+    number = known.get(f"{sample_id}-{text}")
+    found = [one for one in there if not text or one.label == text]
+    return found if number is None or number in found else [number, *found]
 
 
 def _listing(there: Sequence[Annotation]) -> str:

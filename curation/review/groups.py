@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.detectors import suggests_label
 from curation.review.run_index import RunIndex
 from curation.store import Item
 
@@ -101,7 +102,8 @@ def _alike(members: Sequence[Item]) -> Group:
 
 def _fits(item: Item) -> bool:
     """Whether an item may be decided among others: one flagged picture, whose reviewer may see the suggestion."""
-    is_label = item.suggestion != "exclude" and item.suggestion != item.given_label
+    is_label = item.suggestion != "exclude" or any(map(suggests_label, item.issues))  # a class can be called so
+    is_label = is_label and item.suggestion != item.given_label
     return item.kind == "sample" and bool(item.issues) and item.show_suggestion and not item.blind and is_label
 
 

@@ -2,8 +2,9 @@
 
     suggestion (detector) + evidence + the annotations as they are now  -->  lines, and the same in words
 
-What is proposed follows from the name of the finding and its suggestion: `remove`, `clip`, or a class; and from
-`proposed` in its evidence, `[x, y, w, h]` in pixels of the upright picture.
+What is proposed follows from the name of the finding and its suggestion: a class, or `remove` or `clip`, as its
+detector says (`suggests_label`), since a class can be called `remove`; and from `proposed` in its evidence,
+`[x, y, w, h]` in pixels of the upright picture.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curation.detectors import suggests_label
 from curation.edits import Box, Line, same_box
 from curation.explain import Label
 from curation.review.annotations import Annotation, by_id
@@ -20,6 +22,7 @@ from curation.review.annotations import Annotation, by_id
 REMOVE, CLIP = "remove", "clip"
 ADDING = ("missing_label", "odd_combination", "missing_box")  # whose suggestion is a class that is not there
 REMOVING = ("wrong_label", "duplicate_box", "spurious_box", "box_geometry")  # whose suggestion may be `remove`
+RELABELLING = ("label_error", "swapped_box")  # whose suggestion is the class of an annotation that is there
 # A proposed line that adds something; its id is made when it is accepted.
 NO_ID = ""
 
@@ -39,23 +42,20 @@ def propose(
     there = by_id(annotations).get(str(row["annotation_id"]))
     evidence = _evidence(row)
     if issue in ADDING:
-        return _adding(suggestion, _box(evidence.get("proposed")), annotations, task) if suggestion else ((), ())
+        box = _inside(_box(evidence.get("proposed")), size)
+        return _adding(suggestion, box, annotations, task) if suggestion else ((), ())
     if there is None:
         return (), ()
     if suggestion == REMOVE and issue in REMOVING:
         return _removing(there)
     if suggestion == CLIP and issue == "box_geometry":
         return _moving(there, clipped(there.box, size), "cut the box of ", " at the edge of the picture")
-    box = _box(evidence.get("proposed"))
+    box = _inside(_box(evidence.get("proposed")), size)
     if box is not None:
         return _moving(there, box, "move the box of ", "")
-    if suggestion and suggestion not in (REMOVE, CLIP, "exclude", there.label) and _is_of_label(issue):
+    if suggestion not in ("", there.label) and issue in RELABELLING and suggests_label(issue):
         return _relabelling(there, suggestion, annotations, task)
     return (), ()
-
-
-def _is_of_label(issue: str) -> bool:
-    return issue in ("label_error", "swapped_box", "wrong_label")
 
 
 def _removing(there: Annotation) -> tuple[tuple[Line, ...], tuple[str, ...]]:
@@ -100,6 +100,11 @@ def clipped(box: Box | None, size: tuple[int, int]) -> Box | None:
     left, top = max(box[0], 0.0), max(box[1], 0.0)
     right, bottom = min(box[0] + box[2], float(size[0])), min(box[1] + box[3], float(size[1]))
     return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _inside(box: Box | None, size: tuple[int, int]) -> Box | None:
+    """A predicted box without what reaches beyond the picture, where its size is known."""
+    return clipped(box, size) if min(size) > 0 else box
 
 
 def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:

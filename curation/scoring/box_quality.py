@@ -34,6 +34,7 @@ class BoxQuality:
     support : (B,) belief in the best prediction of any class in the place of the box
     usual_support : (B,) its median among the boxes of the class
     place : (B,) overlap with the prediction of its own, where that is of the same class; 1 where there is none
+    partner : (B,) int64, row of that prediction in `predictions`, -1 where there is none
     label : (B,) cleanlab's score: 1 - how like the most like sure prediction of another class is; 1 where there is none
     other_class : (B,) int64, class of the sure prediction of another class that overlaps most, -1 where there is none
     """
@@ -42,6 +43,7 @@ class BoxQuality:
     support: np.ndarray
     usual_support: np.ndarray
     place: np.ndarray
+    partner: np.ndarray
     label: np.ndarray
     other_class: np.ndarray
 
@@ -70,7 +72,7 @@ def judge_boxes(picture: np.ndarray, boxes: np.ndarray, labels: np.ndarray, pred
     belief = _belief(score, matched)
     support, explained = np.zeros(len(boxes)), np.zeros(len(found), bool)
     place, label = np.ones(len(boxes)), np.ones(len(boxes))
-    other = np.full(len(boxes), -1, dtype=np.int64)
+    own, other = np.full((2, len(boxes)), -1, dtype=np.int64)
     for given, rows in pairs:
         if len(given):
             shared = iou(boxes[given], found[rows])
@@ -84,6 +86,7 @@ def judge_boxes(picture: np.ndarray, boxes: np.ndarray, labels: np.ndarray, pred
             explained[rows[partner[mine]]] = True
             same = mine[class_id[rows[partner[mine]]] == labels[given[mine]]]
             place[given[same]] = shared[same, partner[same]]
+            own[given[same]] = rows[partner[same]]
     # What overlaps a box that has a prediction of its own is another object, or the same one found twice: that depends
     # on how far objects of this set overlap.
     usual = usual_overlap(len(boxes), *overlapping_pairs(picture, boxes))
@@ -92,7 +95,7 @@ def judge_boxes(picture: np.ndarray, boxes: np.ndarray, labels: np.ndarray, pred
     missing = np.where(_repeated(theirs, found, belief), 1.0, missing)
     usual_support = pd.Series(support).groupby(labels).transform("median").to_numpy()
     table = predictions.assign(belief=belief, overlap=overlap, missing=missing)
-    return BoxQuality(table, support, usual_support, place, label, other)
+    return BoxQuality(table, support, usual_support, place, own, label, other)
 
 
 def _matched(overlap: np.ndarray, same_class: np.ndarray, score: np.ndarray) -> np.ndarray:

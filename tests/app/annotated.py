@@ -27,22 +27,29 @@ BOXES = {
 TAGS = {"doubled": ["bottle", "cup"], "fine": ["plate"], "swapped": ["bottle", "plate"]}
 
 
-def make_boxed_workspace(folder: Path) -> Path:
-    """Three pictures: a box drawn twice, a box of the wrong class, and one without a finding."""
+def make_boxed_workspace(folder: Path, names: Mapping[str, str] | None = None) -> Path:
+    """Three pictures: a box drawn twice, a box of the wrong class, and one without a finding.
+
+    names : what classes are called instead
+    """
+    names = names or {}
+    bottle, cup = (names.get(label, label) for label in ("bottle", "cup"))
     annotations = [
-        (name, place, label, box) for name, boxes in BOXES.items() for place, (label, box) in enumerate(boxes)
+        (name, place, names.get(label, label), box)
+        for name, boxes in BOXES.items()
+        for place, (label, box) in enumerate(boxes)
     ]
     twin = {
         "value": 0.9,
         "threshold": 0.6,
         "other": f"{IDS['doubled']}-0",
-        "other_label": "bottle",
+        "other_label": bottle,
         "other_box": [1] * 4,
     }
-    belief = {"p_given": 0.02, "top3": [["cup", 0.95]], "neighbours": [], "judged": True}
+    belief = {"p_given": 0.02, "top3": [[cup, 0.95]], "neighbours": [], "judged": True}
     findings = [
-        finding("doubled", 1, "duplicate_box", "bottle", "remove", twin),
-        finding("swapped", 0, "label_error", "bottle", "cup", belief),
+        finding("doubled", 1, "duplicate_box", bottle, "remove", twin),
+        finding("swapped", 0, "label_error", bottle, cup, belief),
     ]
     return _make(folder, "detection", annotations, findings)
 

@@ -18,7 +18,6 @@ from curation.manifest.changes import samples_of
 from curation.manifest.publish import propose, publish
 from curation.review import Card, Context, verdict_action
 from curation.review.annotations import Annotation, seen_of
-from curation.review.audit import labels_of
 from curation.review.consensus import answers
 from curation.review.deciding import read_edit_lines, table_action
 from curation.review.learning import features, off_because, reorder
@@ -207,8 +206,6 @@ def test_what_counts_single_labels_says_so_and_learns_nothing(boxed: Place) -> N
     given = store.verdicts(boxed.engine, DATASET)
     assert off_because(boxed.run).startswith("The order of this queue stays")
     assert reorder(features(boxed.run, boxed.queue.items), given) == {}
-    with pytest.raises(SettingsError, match="one label per picture"):
-        labels_of(boxed.run)
     said = answers(store.effective(boxed.engine, DATASET))
     assert said["answer"].tolist() == [json.dumps([["drop", f"{DOUBLED}-1", ""]])]
 
@@ -231,6 +228,14 @@ def test_what_counts_single_labels_says_so_and_learns_nothing(boxed: Place) -> N
         ("badly_located_box", "s-0", "", {"proposed": [1, 2, 3, 4]}, "detection",
          {"change": "box", "to": [1.0, 2.0, 3.0, 4.0]}),
         ("badly_located_box", "s-0", "", {"proposed": [1, 2, 0, 4]}, "detection", None),
+        ("badly_located_box", "s-0", "", {"proposed": [90, 40, 30, 40]}, "detection",
+         {"change": "box", "to": [90.0, 40.0, 10.0, 10.0]}),
+        # classes that are called like an action
+        ("label_error", "s-0", "remove", {}, "detection", {"change": "relabel", "to": "remove"}),
+        ("label_error", "s-0", "clip", {}, "detection", {"change": "relabel", "to": "clip"}),
+        ("swapped_box", "s-0", "exclude", {}, "detection", {"change": "relabel", "to": "exclude"}),
+        ("missing_label", "", "remove", {}, "multi-label", {"change": "add", "to": {"label": "remove"}}),
+        ("duplicate_box", "s-0", "remove", {}, "detection", {"change": "drop", "to": None}),
         ("missing_box", "", "dog", {"proposed": [1, 2, 3, 4]}, "detection",
          {"change": "add", "to": {"label": "dog", "box": [1.0, 2.0, 3.0, 4.0]}}),
         ("missing_box", "", "dog", {}, "detection", None),
@@ -264,6 +269,26 @@ def test_annotations_are_named_by_number_by_id_or_by_a_label_that_is_alone(boxed
         subject.decide("doubled.png", "relabel", ["cup"])
     assert subject.decide("swapped.png", "relabel", ["cup"]).edits[0]["to"] == "cup"
     assert subject.decide("fine.png", "keep").seen
+
+
+def test_classes_that_are_called_like_a_number_or_a_command(tmp_path: Path) -> None:
+    place = Place(make_boxed_workspace(tmp_path / "workspace", {"bottle": "remove", "cup": "0", "plate": "a=b"}))
+    subject = open_subject(place.engine, DATASET, place.folder)
+    with pytest.raises(SettingsError, match="a label '0', and an annotation of that number: give its annotation_id"):
+        subject.edit("doubled.png", [{"change": "drop", "annotation": "0"}])
+    for key, label in ((f"{DOUBLED}-0", "remove"), (f"{DOUBLED}-2", "0"), ("2", "0")):
+        made = subject.edit("doubled.png", [{"change": "drop", "annotation": key}])
+        assert made.edits[0]["from"]["label"] == label
+    for text, split in {
+        "1=0": ("1", "0"), "1=a=b": ("1", "a=b"), "remove": ("", "remove"), "1=new": ("1", "new"),
+        "1=new=er": ("1", "new=er"),
+    }.items():  # fmt: skip
+        assert subject.split_relabel("doubled.png", text) == split
+    assert subject.split_relabel("fine.png", "a=b=0") == ("a=b", "0")
+    (found,) = place.card(SWAPPED).findings
+    assert (found.does, found.proposal[0]["to"]) == ("change “remove” to “0”", "0")
+    found = find_items(place.engine, DATASET, Filters(class_name="remove"))
+    assert [item.item_id for item in found] == [DOUBLED, SWAPPED]
 
 
 def test_json_lines_are_all_right_or_nothing_is_recorded(boxed: Place, tmp_path: Path) -> None:

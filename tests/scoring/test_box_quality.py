@@ -93,7 +93,10 @@ def test_boxes_of_a_class_that_the_detector_never_finds_are_not_called_spurious(
 def test_a_shifted_box_is_flagged(ordinary) -> None:
     boxes, labels, predictions = ordinary
     boxes[12, 0] += boxes[12, 2] / 3
-    assert flagged(badly_located_box.find(compared(boxes, labels, predictions))) == ["a12"]
+    table = badly_located_box.find(compared(boxes, labels, predictions))
+    assert flagged(table) == ["a12"]
+    (found,) = table[table["is_issue"]].to_dict("records")
+    assert json.loads(found["evidence"])["proposed"] == predictions.loc[12, list("xywh")].round(2).tolist()
 
 
 def test_a_box_of_another_class_is_flagged_and_the_class_suggested(ordinary) -> None:
