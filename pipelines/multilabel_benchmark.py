@@ -168,6 +168,14 @@ def main() -> None:
                 print(
                     f"    {key:22} {values.mean():.3f}  ({', '.join(f'{value:.3f}' for value in values)})", flush=True
                 )
+            if len(lines) > 1:
+                for what in ("picture AP", "entry AP", "entry F1"):
+                    ahead = np.array([line[f"{what}, ours"] - line[f"{what}, cleanlab"] for line in lines])
+                    error = 1.96 * ahead.std(ddof=1) / np.sqrt(len(ahead))
+                    print(
+                        f"    {what + ', ours ahead by':30} {ahead.mean():+.4f} +- {error:.4f}; "
+                        f"in {(ahead > 0).sum()} of {len(ahead)}"
+                    )
 
 
 if __name__ == "__main__":
