@@ -39,6 +39,23 @@ _AIM = _LIMIT + 1.0  # growth that stakes aim at: the limit, and what spreading 
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A number, and between which numbers it lies with 95 % confidence, at whatever time one looks."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+    def less(self, known: int) -> Interval:
+        """The same without labels that are known to be among them."""
+        return Interval(*(max(value - known, 0.0) for value in (self.estimate, self.low, self.high)))
+
+
+@dataclass(frozen=True)
 class Draws:
     """T draws in their order, each as an estimate of the total; (T,) float64 each.
 

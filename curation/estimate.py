@@ -1,6 +1,9 @@
-"""How many labels are wrong: at the start, fixed, left; and whether to go on looking.
+"""How many labels, or pictures, are wrong: at the start, fixed, left; and whether to go on looking.
 
     Evidence (what the run thinks, what reviewers said, what was drawn at random) --estimate--> Estimate
+
+Where pictures have several labels, or boxes, what is drawn, reviewed and counted is the picture
+(curation.estimate_pictures); read "label" as "picture" then.
 
 The interval comes from the audit alone: labels drawn at random, suspicious ones more often (`audit_weights`), reviewed
 in the order of the draw. What reviewers said of other labels, suspects for instance, is taken as it is: those labels
@@ -15,12 +18,14 @@ variate, and 17 % if suspicious labels are drawn more often (docs/benchmarks.md)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from curation.confidence import Draws, draw_order, estimates, join, limits
+from curation.confidence import Interval as Interval
+from curation.estimate_advice import LABEL, Advice, Unit, advise
 
 NEVER = np.iinfo(np.int64).max
 DESIGN = 1  # of audit_weights; a sample is evaluated by the weights that it was drawn with
@@ -35,11 +40,9 @@ MODEL_WORTH = 10.0  # draws that the run's own count is worth in the point estim
 CLASS_DRAWS = 10  # a class with fewer draws is not listed
 CLASS_WIDTH = 0.75  # nor one whose interval is wider to either side than this share of its estimate (or of 10 labels)
 NEXT = 100  # reviews that are looked ahead
-GO_ON = 5.0  # fixes per 100 reviews that are worth it
-CLEAN = 0.01  # share of wrong labels that need not be looked for
-WIDE = 0.5  # half-width, as a share of what is left, that says too little to stop
 
-Advice = Literal["audit", "go on", "stop", "score again"]
+# (probability as the run has it, which are known, what they are), (N,) each -> (N,) what is to be expected now
+Learn = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -75,31 +78,26 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A number of labels, and between which numbers it lies with 95 % confidence, at whatever time one looks."""
-
-    estimate: float
-    low: float
-    high: float
-
-    @property
-    def half_width(self) -> float:
-        return (self.high - self.low) / 2
-
-    def less(self, known: int) -> Interval:
-        """The same without labels that are known to be among them."""
-        return Interval(*(max(value - known, 0.0) for value in (self.estimate, self.low, self.high)))
-
-
-@dataclass(frozen=True)
 class ClassEstimate:
-    """Wrong labels among those that had one label at the start."""
+    """Wrong labels among those that had one label at the start; or the pictures in which a class is wrong or missing.
+
+    labels : how many had it
+    """
 
     name: str
     labels: int
     audited: int
     start: Interval
     fixed: int
+
+
+@dataclass(frozen=True)
+class AnnotationEstimate:
+    """Wrong, missing or superfluous labels or boxes, in all pictures at the start; at most `bound` in each count."""
+
+    start: Interval
+    fixed: int
+    bound: int
 
 
 @dataclass(frozen=True)
@@ -115,6 +113,8 @@ class Estimate:
         the interval cannot be halved
     fixes : wrong labels to be expected among the `ahead` most suspicious ones that were not looked at
     advice : in a word; reasons : in sentences
+    unit : what all this is counted in
+    annotations : of pictures: the labels or boxes in them that are wrong, missing or too many
     """
 
     labels: int
@@ -131,6 +131,8 @@ class Estimate:
     ahead: int
     advice: Advice
     reasons: tuple[str, ...]
+    unit: Unit = LABEL
+    annotations: AnnotationEstimate | None = None
 
     @property
     def fixes_per_100(self) -> float:
@@ -149,19 +151,19 @@ def audit_weights(wrong_prob: np.ndarray) -> np.ndarray:
     return EQUAL / max(len(prob), 1) + UNSURE * spread / spread.sum() + WRONG * prob / prob.sum()
 
 
-def estimate(evidence: Evidence, seed: int = 0) -> Estimate:
+def estimate(evidence: Evidence, seed: int = 0, unit: Unit = LABEL) -> Estimate:
     """What the evidence says; seed : of the futures that `halve` is worked out from."""
     count = len(evidence.wrong_prob)
     settled = evidence.settled
     guess = recalibrated(evidence.wrong_prob, settled, evidence.least)
     draws = sequence(evidence)
-    start = _total(evidence, draws, guess)
+    start = total(evidence, draws, guess)
     fixed = int(evidence.least[settled].sum())
     left = start.less(fixed)
     open_rows = np.flatnonzero(~settled & ~evidence.answered)
     ahead = min(NEXT, len(open_rows))
     fixes = float(np.sort(guess[open_rows])[::-1][:ahead].sum())
-    advice, reasons = _advise(count, len(draws), left, fixes, ahead)
+    advice, reasons = advise(count, len(draws), left, fixes, ahead, unit)
     return Estimate(
         labels=count,
         reviewed=int(evidence.answered.sum()),
@@ -177,19 +179,21 @@ def estimate(evidence: Evidence, seed: int = 0) -> Estimate:
         ahead=ahead,
         advice=advice,
         reasons=reasons,
+        unit=unit,
     )
 
 
 # --- the audit -------------------------------------------------------------------------------------------------------
 
 
-def sequence(evidence: Evidence) -> Draws:
+def sequence(evidence: Evidence, learn: Learn | None = None) -> Draws:
     """The draws that count, as far as they are answered without a gap: their order is part of the proof.
 
     What is known before a draw is what was judged when it was released, and the draws before it. Guesses are learned
-    from that, and from nothing later.
+    from that, and from nothing later; learn : how, by default `recalibrated`.
     """
-    rows = evidence.draws[: _answered_prefix(evidence)]
+    learn = learn or recalibrated
+    rows = evidence.draws[: answered_prefix(evidence)]
     number = len(rows)
     known_from = np.searchsorted(evidence.released[:number], evidence.since, side="left")
     known_from[rows] = np.minimum(known_from[rows], np.arange(number) + 1)
@@ -198,7 +202,7 @@ def sequence(evidence: Evidence) -> Draws:
     start = 0
     while start < number:
         learned = (known_from <= start) & evidence.settled
-        guess = recalibrated(evidence.wrong_prob, learned, evidence.least)
+        guess = learn(evidence.wrong_prob, learned, evidence.least)
         again = max(LEAST_KNOWN, LEARN_AGAIN * known[start])
         end = min(number, max(start + 1, int(np.searchsorted(known, again))))
         parts.append(
@@ -208,14 +212,14 @@ def sequence(evidence: Evidence) -> Draws:
     return join(parts, len(evidence.wrong_prob))
 
 
-def _answered_prefix(evidence: Evidence) -> int:
+def answered_prefix(evidence: Evidence) -> int:
     """How many draws have an answer before the first that has none."""
     missing = np.flatnonzero(~evidence.answered[evidence.draws])
     return int(missing[0]) if len(missing) else len(evidence.draws)
 
 
 def _waiting(evidence: Evidence) -> int:
-    return len(evidence.draws) - _answered_prefix(evidence)
+    return len(evidence.draws) - answered_prefix(evidence)
 
 
 def recalibrated(wrong_prob: np.ndarray, known: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -241,7 +245,7 @@ def recalibrated(wrong_prob: np.ndarray, known: np.ndarray, wrong: np.ndarray) -
     return np.clip(1 / (1 + np.exp(-(weights[0] + weights[1] * odds))), SUREST, 1 - SUREST)
 
 
-def _total(evidence: Evidence, draws: Draws, guess: np.ndarray) -> Interval:
+def total(evidence: Evidence, draws: Draws, guess: np.ndarray) -> Interval:
     """All wrong labels at the start: limits from the draws, and from what is known for sure."""
     settled = evidence.settled
     low, high = limits(draws, float(evidence.least.sum()), float(evidence.most.sum()))
@@ -260,20 +264,25 @@ def _total(evidence: Evidence, draws: Draws, guess: np.ndarray) -> Interval:
 
 def _by_class(evidence: Evidence, guess: np.ndarray) -> tuple[ClassEstimate, ...]:
     """Classes with enough data, most wrong labels first; each interval holds by itself, not all of them at once."""
-    drawn = evidence.draws[: _answered_prefix(evidence)]
+    drawn = evidence.draws[: answered_prefix(evidence)]
     found = []
     for number, draws in zip(*np.unique(evidence.given[drawn], return_counts=True), strict=True):
         if number < 0 or draws < CLASS_DRAWS:
             continue
         part, own_guess = _of_class(evidence, guess, int(number))
         counted = sequence(part)
-        start = _total(part, counted, own_guess)
-        if len(counted) >= CLASS_DRAWS and start.half_width <= CLASS_WIDTH * max(start.estimate, 10.0):
+        start = total(part, counted, own_guess)
+        if len(counted) >= CLASS_DRAWS and is_telling(start):
             fixed = int(part.least[part.settled].sum())
             found.append(
                 ClassEstimate(evidence.classes[number], len(part.wrong_prob), len(counted), start, fixed)
             )  # fmt: skip
     return tuple(sorted(found, key=lambda line: -line.start.estimate))
+
+
+def is_telling(found: Interval) -> bool:
+    """Whether the interval of a class is narrow enough to be listed."""
+    return found.half_width <= CLASS_WIDTH * max(found.estimate, 10.0)
 
 
 def _of_class(evidence: Evidence, guess: np.ndarray, number: int) -> tuple[Evidence, np.ndarray]:
@@ -282,7 +291,7 @@ def _of_class(evidence: Evidence, guess: np.ndarray, number: int) -> tuple[Evide
     place = np.full(len(evidence.given), -1, dtype=np.int64)
     place[rows] = np.arange(len(rows))
     kept = np.flatnonzero(place[evidence.draws] >= 0)
-    kept = kept[kept < _answered_prefix(evidence)]
+    kept = kept[kept < answered_prefix(evidence)]
     names = ("weight", "least", "most", "since", "answered", "given")
     return (
         Evidence(
@@ -344,32 +353,3 @@ def _first_half(
         else:
             low = middle + 1
     return int(looks[low]) if low < len(looks) else int(NEVER)
-
-
-def _advise(count: int, audited: int, left: Interval, fixes: float, ahead: int) -> tuple[Advice, tuple[str, ...]]:
-    """Whether to go on, and why, in plain sentences."""
-    if not count:
-        return "stop", ("There are no labels.",)
-    per_100 = 100 * fixes / ahead if ahead else 0.0
-    share = 100 * left.high / count
-    productive = f"Of the next {ahead:,} suspects, about {fixes:,.0f} have a wrong label"
-    if not audited:
-        return "audit", (
-            "No label that was drawn at random has been reviewed yet, so how many are wrong is only what the run "
-            "thinks of itself, and no interval can be given.",
-            f"{productive}, as the run and the verdicts so far have it.",
-        )
-    if left.high <= CLEAN * count:
-        return "stop", (f"With 95 % confidence at most {left.high:,.0f} labels ({share:.2f} %) are still wrong.",)
-    if per_100 >= GO_ON:
-        return "go on", (f"{productive}: looking still pays.",)
-    if left.half_width > WIDE * max(left.estimate, CLEAN * count):
-        return "audit", (
-            f"{productive}: looking for more hardly pays. But up to {left.high:,.0f} labels ({share:.1f} %) may "
-            "still be wrong; more audited labels would tell.",
-        )
-    return "score again", (
-        f"{productive}: looking for more hardly pays, yet {left.low:,.0f} to {left.high:,.0f} wrong labels are left "
-        "that this run does not see. Publish, score again with the corrected labels or a stronger model, and go on "
-        "from there.",
-    )

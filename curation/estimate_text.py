@@ -12,11 +12,41 @@ ADVICE = {"audit": "Audit more", "go on": "Go on", "stop": "Stop", "score again"
 
 def lines(found: Estimate) -> list[tuple[str, str, str]]:
     """What, how many, between which numbers: wrong at the start, fixed, left."""
+    return _lines(found, found.start, found.fixed, found.left)
+
+
+def annotation_lines(found: Estimate) -> list[tuple[str, str, str]]:
+    """The same of single labels or boxes in the pictures; none where labels are what is counted."""
+    if found.annotations is None:
+        return []
+    start, fixed = found.annotations.start, found.annotations.fixed
+    return _lines(found, start, fixed, start.less(fixed))
+
+
+def annotation_words(found: Estimate) -> str:
+    """What `annotation_lines` counts."""
+    most = found.annotations.bound if found.annotations else 0
+    return f"labels or boxes in them that are wrong, missing or too many, counted up to {most} in each"
+
+
+def _lines(found: Estimate, start: Interval, fixed: int, left: Interval) -> list[tuple[str, str, str]]:
     return [
-        ("wrong at the start", about(found.start), span(found, found.start)),
-        ("found and fixed", f"{found.fixed:,}", "counted"),
-        ("left", about(found.left), span(found, found.left)),
+        ("at the start", about(start), span(found, start)),
+        ("found and fixed", f"{fixed:,}", "counted"),
+        ("left", about(left), span(found, left)),
     ]
+
+
+def title(found: Estimate) -> str:
+    """What is counted, to stand above `lines`."""
+    return found.unit.wrong[:1].upper() + found.unit.wrong[1:]
+
+
+def class_words(found: Estimate) -> tuple[str, str, str]:
+    """What the columns of the classes are: the class, how many had it, how many are wrong."""
+    if found.annotations is None:
+        return "given label", "labels", "wrong at the start"
+    return "class", "pictures", "wrong or missing in"
 
 
 def about(value: Interval) -> str:
@@ -40,25 +70,25 @@ def advice(found: Estimate) -> str:
 
 def sentences(found: Estimate) -> list[str]:
     """Why that is the advice, what it would take to know more, and how far all this can be trusted."""
-    said = list(found.reasons)
+    said, unit = list(found.reasons), found.unit
     if found.halve is not None:
-        said.append(f"About {found.halve:,} more audited labels would halve the interval.")
+        said.append(f"About {found.halve:,} more audited {unit.many} would halve the interval.")
     if 0 < found.audited < FEW:
-        said.append(f"{found.audited} audited labels are few: the interval holds, but it is wide.")
+        said.append(f"{found.audited} audited {unit.many} are few: the interval holds, but it is wide.")
     if found.waiting:
-        noun = "label that was" if found.waiting == 1 else "labels that were"
+        noun = f"{unit.one} that was" if found.waiting == 1 else f"{unit.many} that were"
         said.append(f"{found.waiting:,} {noun} drawn wait for a reviewer, or for one that was drawn earlier.")
     if found.unsettled:
-        noun = "label is" if found.unsettled == 1 else "labels are"
+        noun = f"{unit.one} is" if found.unsettled == 1 else f"{unit.many} are"
         said.append(f"{found.unsettled:,} {noun} unsettled (unsure, or reviewers disagree) and count as not known.")
     return said
 
 
-def trust() -> str:
+def trust(found: Estimate) -> str:
     """What the interval means, in one sentence."""
     return (
         "The intervals hold with 95 % confidence at any time of looking, if reviewers are right; they come from the "
-        "labels that were drawn at random, whatever the model thinks of itself."
+        f"{found.unit.many} that were drawn at random, whatever the model thinks of itself."
     )
 
 
@@ -70,8 +100,18 @@ def facts(found: Estimate) -> dict[str, Any]:
         return {"estimate": value.estimate, "low": low, "high": high}
 
     known = found.audited > 0 or found.start.low == found.start.high
+    annotations: dict[str, Any] = {}
+    if found.annotations is not None:
+        start, fixed = found.annotations.start, found.annotations.fixed
+        annotations = {
+            "annotations": {
+                "wrong_at_start": numbers(start, known), "fixed": fixed, "left": numbers(start.less(fixed), known),
+                "counted_per_picture": found.annotations.bound,
+            }
+        }  # fmt: skip
     return {
-        "labels": found.labels,
+        "unit": found.unit.one,
+        found.unit.many: found.labels,
         "reviewed": found.reviewed,
         "unsettled": found.unsettled,
         "audited": found.audited,
@@ -79,9 +119,10 @@ def facts(found: Estimate) -> dict[str, Any]:
         "wrong_at_start": numbers(found.start, known),
         "fixed": found.fixed,
         "left": numbers(found.left, known),
+        **annotations,
         "classes": [
             {
-                "name": line.name, "labels": line.labels, "audited": line.audited,
+                "name": line.name, found.unit.many: line.labels, "audited": line.audited,
                 "wrong_at_start": numbers(line.start, True), "fixed": line.fixed,
                 "left": numbers(line.start.less(line.fixed), True),
             }

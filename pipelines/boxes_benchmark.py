@@ -37,9 +37,9 @@ SAME_PLACE = 0.8  # intersection over union
 JITTER = 0.06  # of the size of a box, by which a second one of the same object differs
 
 
-def plant(records: Records, seed: int) -> pd.DataFrame:
+def plant(records: Records, seed: int, times: float = 1.0) -> pd.DataFrame:
     """The annotations with what was planted: columns of records.annotations, `planted` (the kind or "") and `pair`, the
-    number of a doubled pair that both of its boxes share, -1 elsewhere."""
+    number of a doubled pair that both of its boxes share, -1 elsewhere; `times` as many as SHARES says."""
     rng = np.random.default_rng(seed)
     table = records.annotations[records.annotations["x"].notna()].reset_index(drop=True)
     classes = sorted(table["label"].unique())
@@ -47,7 +47,7 @@ def plant(records: Records, seed: int) -> pd.DataFrame:
     order, start = rng.permutation(len(table)), 0
     rows: dict[str, np.ndarray] = {}
     for kind, share in SHARES.items():
-        count = round(share * len(table))
+        count = round(times * share * len(table))
         rows[kind] = order[start : start + count]
         table.loc[rows[kind], "planted"] = kind
         start += count

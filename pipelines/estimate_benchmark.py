@@ -70,8 +70,8 @@ def load(name: str, data: Path, workspace: Path) -> Known | None:
     return Known(name, 1 - score, (labels != truth).astype(np.float64))
 
 
-def audit(known: Known, weight: np.ndarray, every: int, seed: int, model: bool) -> tuple[Draws, np.ndarray]:
-    """One audit of at most LOOKS[-1] reviews: its draws, and how many reviews had been made with each, (T,)."""
+def audit(known: Known, weight: np.ndarray, every: int, seed: int, model: bool) -> Evidence:
+    """One audit of at most LOOKS[-1] reviews; `since` counts them."""
     count = len(known.wrong)
     order = draw_order(weight, seed)
     suspects = np.argsort(-known.wrong_prob, kind="stable")
@@ -98,7 +98,7 @@ def audit(known: Known, weight: np.ndarray, every: int, seed: int, model: bool) 
             reviews += 1
             since[suspects[first]] = reviews
     answered = since != NEVER
-    evidence = Evidence(
+    return Evidence(
         wrong_prob=known.wrong_prob if model else np.full(count, 0.1),
         weight=weight,
         least=np.where(answered, known.wrong, 0.0),
@@ -109,7 +109,6 @@ def audit(known: Known, weight: np.ndarray, every: int, seed: int, model: bool) 
         released=np.array(released),
         given=np.zeros(count, dtype=np.int64),
     )
-    return sequence(evidence), since[draws]
 
 
 DESIGNS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int, bool]] = {
@@ -124,13 +123,24 @@ def simulate(known: Known, design: str, audits: int) -> dict[str, object]:
     """Coverage and half-widths of one design on one set."""
     weights, every, model = DESIGNS[design]
     weight = weights(known.wrong_prob)
-    total, count = float(known.wrong.sum()), len(known.wrong)
+
+    def drawn(seed: int) -> tuple[Draws, np.ndarray]:
+        evidence = audit(known, weight, every, seed, model)
+        return sequence(evidence), evidence.since[evidence.draws]
+
+    found = measured(drawn, float(known.wrong.sum()), audits)
+    return {"set": known.name, "labels": len(known.wrong), "wrong": int(known.wrong.sum()), "design": design, **found}
+
+
+def measured(drawn: Callable[[int], tuple[Draws, np.ndarray]], total: float, audits: int) -> dict[str, object]:
+    """How often the truth is covered, and how wide the intervals are; drawn : the draws of an audit by its seed, and
+    how many reviews had been made with each, (T,)."""
     missed_at = np.zeros(LOOKS[-1] + 1)
     whole = 0
     widths: list[list[float]] = []
     started = time.perf_counter()
     for seed in range(audits):
-        draws, reviews = audit(known, weight, every, seed, model)
+        draws, reviews = drawn(seed)
         refuted = is_refuted(draws, total)
         whole += not refuted.any()
         missed_at[reviews[refuted]] += 1
@@ -139,13 +149,9 @@ def simulate(known: Known, design: str, audits: int) -> dict[str, object]:
         widths.append([])
         for look in LOOKS:
             done = int(np.searchsorted(reviews, min(look, reviews[-1]), side="right"))
-            low, high = limits(draws.first(done), 0.0, float(count))
+            low, high = limits(draws.first(done), 0.0, float(draws.count))
             widths[-1].append((high - low) / 2 / total)
     return {
-        "set": known.name,
-        "labels": count,
-        "wrong": int(total),
-        "design": design,
         "audits": audits,
         "all looks": whole / audits,
         "worst look": 1 - missed_at.max() / audits,

@@ -82,7 +82,7 @@ def test_words_are_exact_where_the_number_is() -> None:
         labels=90, reviewed=90, unsettled=1, audited=60, waiting=2, start=known, fixed=7, left=nothing, classes=(),
         halve=None, fixes=0.0, ahead=0, advice="stop", reasons=("Done.",),
     )  # fmt: skip
-    assert lines(found)[0] == ("wrong at the start", "7", "exact")
+    assert lines(found)[0] == ("at the start", "7", "exact")
     assert sentences(found)[0] == "Done."
     assert any("2 labels" in sentence for sentence in sentences(found))
     assert any("1 label is unsettled" in sentence for sentence in sentences(found))

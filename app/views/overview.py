@@ -181,9 +181,8 @@ def main() -> None:
         )
         return
     headline(verdicts)
-    if project.annotations is None:  # estimates are of one label per picture
-        with suppress(CurationError):  # a run without labels has none that are wrong
-            wrong_labels.draw(data.wrong_labels(project, verdicts))
+    with suppress(CurationError):  # a run without labels has none that are wrong
+        wrong_labels.draw(data.wrong_labels(project, verdicts))
     for one, other in [
         (found_by_looking, verdicts_by_finding),
         (precision_by_finding, running_precision),

@@ -1,4 +1,4 @@
-"""`curate audit`: labels drawn at random, into the queue."""
+"""`curate audit`: labels, or pictures with several, drawn at random, into the queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE = "The sample"
     default=COUNT,
     show_default=True,
     metavar="N",
-    help="How many labels to draw, beside those that were drawn before.",
+    help="How many labels (of boxes or several labels: pictures) to draw, beside those that were drawn before.",
 )
 @option(
     "--every",
@@ -42,9 +42,11 @@ def command(
 
     RUN is a run id or the beginning of one; without it, the latest run. Suspicious labels are drawn more often, with
     known chances, so that a few hundred verdicts tell how many of all labels are wrong: `curate estimate` says so.
+    Where pictures have several labels, or boxes, pictures are drawn, and whoever reviews one corrects all of it.
     Reviewers are not told which items these are. Drawing again goes on with the same order.
     """
     from curation.manifest import manifest_folder
+    from curation.review.annotations import several
     from curation.review.audit import draw, mix_in
     from curation.review.work_queue import refill
     from curation.runs import read_run
@@ -52,11 +54,11 @@ def command(
     from curation.terminal import RichProgress, stdout_console
 
     run = read_run(workspace, run_id)
-    run.need_one_label("An audit needs")
     dataset = str(run.info["dataset"])
     engine = open_store(store or workspace)
     with RichProgress() as progress:
         refill(engine, run, manifest_folder(workspace, dataset), progress)
+    what = ("pictures", "pictures have an error") if several(run) else ("labels", "labels are wrong")
     made, drawn = draw(engine, run, count, every, seed)
     mix_in(engine, dataset)
     if as_json:
@@ -64,6 +66,6 @@ def command(
         return
     console = stdout_console()
     console.print(
-        f"{drawn:,} labels are drawn at random. They are mixed into the queue, one in {made.every}, unmarked."
+        f"{drawn:,} {what[0]} are drawn at random. They are mixed into the queue, one in {made.every}, unmarked."
     )
-    console.print("Review as usual; `curate estimate` then says how many labels are wrong, and when to stop.")
+    console.print(f"Review as usual; `curate estimate` then says how many {what[1]}, and when to stop.")

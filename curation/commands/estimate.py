@@ -22,6 +22,8 @@ LISTED = 20
 def command(run_id: str | None, store: str, as_json: bool, workspace: Path) -> None:
     """Say how many labels are wrong, how many are left, and whether to stop.
 
+    Where pictures have several labels, or boxes, pictures with an error are counted, and the errors in them.
+
     RUN is a run id or the beginning of one; without it, the run that was audited last, else the latest. The intervals
     hold at any time of looking; without an audit (`curate audit`) there are none.
     """
@@ -32,7 +34,6 @@ def command(run_id: str | None, store: str, as_json: bool, workspace: Path) -> N
 
     engine = open_store(store or workspace)
     run = audited_run(engine, read_run(workspace, run_id), workspace) if run_id is None else read_run(workspace, run_id)
-    run.need_one_label("An estimate needs")
     found = estimate_of(engine, run)
     if as_json:
         print_json({"dataset": run.info["dataset"], "run_id": run.run_id, **estimate_text.facts(found)})
@@ -47,14 +48,21 @@ def _print(dataset: str, found: Estimate) -> None:
     from curation.terminal import shown, stdout_console, table
 
     console = stdout_console()
-    reviewed = f"{found.labels:,} labels, {found.reviewed:,} reviewed, {found.audited:,} of them drawn at random"
+    reviewed = (
+        f"{found.labels:,} {found.unit.many}, {found.reviewed:,} reviewed, {found.audited:,} of them drawn at random"
+    )
     console.print(Text(shown(dataset), style="bold"), Text(reviewed))
-    drawn = table("Wrong labels", ">", "95 % interval")
-    for what, number, span in text.lines(found):
-        drawn.add_row(what, number, span)
-    console.print(drawn)
+    for title, lines in ((text.title(found), text.lines(found)), ("Errors", text.annotation_lines(found))):
+        if lines:
+            drawn = table(title, ">", "95 % interval")
+            for what, number, span in lines:
+                drawn.add_row(what, number, span)
+            console.print(drawn)
+    if found.annotations:
+        console.print(f"Errors: {text.annotation_words(found)}.")
     if found.classes:
-        drawn = table("Given label", ">Labels", ">Wrong at the start", "95 % interval", ">Fixed")
+        of, count, wrong = text.class_words(found)
+        drawn = table(of.capitalize(), f">{count.capitalize()}", f">{wrong.capitalize()}", "95 % interval", ">Fixed")
         for line in found.classes[:LISTED]:
             span = text.span(found, line.start)
             drawn.add_row(shown(line.name), f"{line.labels:,}", text.about(line.start), span, f"{line.fixed:,}")
@@ -64,6 +72,6 @@ def _print(dataset: str, found: Estimate) -> None:
     for sentence in text.sentences(found):
         console.print(Text(sentence))
     if found.audited:
-        console.print(Text(text.trust()))
+        console.print(Text(text.trust(found)))
     elif not found.waiting:
         console.print(Text("Draw some: curate audit", style="cyan"))

@@ -1,5 +1,7 @@
 """The audit: labels drawn at random, mixed into the queue, unmarked; and what it says of all the labels of a run.
 
+Where pictures have several labels, or boxes, pictures are drawn (curation.review.audit_pictures).
+
     draw --> the store's draws;   mix_in --> their places in the queue;   estimate_of --> how many labels are wrong
 
 A draw waits in the queue until it is its turn; only a few at a time do, and what was decided before them is noted: the
@@ -22,7 +24,10 @@ from sqlalchemy import Engine
 from curation.confidence import draw_order
 from curation.decisions import lot
 from curation.errors import SettingsError
-from curation.estimate import DESIGN, NEVER, Estimate, Evidence, audit_weights, estimate
+from curation.estimate import CLASS_DRAWS, DESIGN, NEVER, Estimate, Evidence, audit_weights, estimate
+from curation.estimate_pictures import ClassEvidence, PictureEvidence, estimate_pictures, most_counted
+from curation.review.annotations import Annotations, several
+from curation.review.audit_pictures import annotations_of, doubts_of, judged_pictures, labelled_pictures
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run, find_run
 from curation.store import decisions, effective, find_items, set_priorities
@@ -37,34 +42,35 @@ UNDECIDED = ("unsure", "distinct", "undo")
 
 
 def labels_of(run: Run) -> pd.DataFrame:
-    """The labels that are counted, in the run's order, which never changes: every readable picture that has one.
+    """The labels that are counted, in the run's order, which never changes: every readable picture that has one. Where
+    pictures have several, or boxes: the pictures, see `labelled_pictures`.
 
     Columns
     -------
-    sample_id, given_label, item_id (its case of duplicates, or its own), wrong_prob in [0, 1]; without a model's word,
-    that of the mean label
+    sample_id, given_label ("" of several), item_id (its case of duplicates, or its own), wrong_prob in [0, 1]; without
+    a model's word, that of the mean label
 
     Raises
     ------
-    SettingsError : the run has no labels, or several for a picture.
+    SettingsError : the run has no labels. NotFoundError, WorkspaceError : the version that it saw cannot be read.
     """
-    run.need_one_label("An audit and an estimate need")
     index = open_index(run)
     samples = index.samples
-    if "given_label" not in samples:
+    if several(run):
+        annotations = annotations_of(run)
+        rows = labelled_pictures(samples, annotations)
+        prob = doubts_of(index, annotations).wrong_prob(rows)
+        given: Any = ""
+    elif "given_label" in samples:
+        rows = np.flatnonzero(((samples["given_label"] != "") & (samples["status"] == "ok")).to_numpy())
+        prob, given = _wrong_prob(index)[rows], samples["given_label"].to_numpy(dtype=object)[rows]
+    else:
         raise SettingsError(f"The run {run.run_id} has no labels, so none can be wrong.")
-    rows = np.flatnonzero(((samples["given_label"] != "") & (samples["status"] == "ok")).to_numpy())
     item_ids = samples["sample_id"].to_numpy(dtype=object).copy()
     for case, members in index.cases.items():
         item_ids[members] = case
-    return pd.DataFrame(
-        {
-            "sample_id": samples["sample_id"].to_numpy(dtype=object)[rows],
-            "given_label": samples["given_label"].to_numpy(dtype=object)[rows],
-            "item_id": item_ids[rows],
-            "wrong_prob": _wrong_prob(index)[rows],
-        }
-    )
+    ids = samples["sample_id"].to_numpy(dtype=object)[rows]
+    return pd.DataFrame({"sample_id": ids, "given_label": given, "item_id": item_ids[rows], "wrong_prob": prob})
 
 
 def _wrong_prob(index: RunIndex) -> np.ndarray:
@@ -171,8 +177,8 @@ def interleave(now: Sequence[str], slots: Mapping[str, int]) -> list[str]:
 
 
 def estimate_of(engine: Engine, run: Run) -> Estimate:
-    """How many labels of a run were wrong, how many were fixed, and how many are left."""
-    return estimate(evidence_of(engine, run))
+    """How many labels (or pictures with several) of a run were wrong, how many were fixed, and how many are left."""
+    return estimate_pictures(picture_evidence_of(engine, run)) if several(run) else estimate(evidence_of(engine, run))
 
 
 def evidence_of(engine: Engine, run: Run) -> Evidence:
@@ -182,15 +188,63 @@ def evidence_of(engine: Engine, run: Run) -> Evidence:
     ------
     SettingsError : the run has no labels, or its audit is of a newer design.
     """
-    dataset = str(run.info["dataset"])
     labels = labels_of(run)
-    prob = labels["wrong_prob"].to_numpy()
+    given = dict(zip(labels["sample_id"], labels["given_label"], strict=True))
+    said = _said(engine, run, labels)
+    codes, classes = pd.factorize(labels["given_label"])
+    return _evidence(engine, run, labels, judged(said, given), codes.astype(np.int64), tuple(map(str, classes)))
+
+
+def picture_evidence_of(engine: Engine, run: Run) -> PictureEvidence:
+    """What the store knows of the pictures that a run saw, each with several labels, or boxes.
+
+    Raises
+    ------
+    SettingsError : the run has no labels, or its audit is of a newer design.
+    """
+    labels, annotations = labels_of(run), annotations_of(run)
+    index = open_index(run)
+    rows = index.rows(labels["sample_id"])
+    doubts = doubts_of(index, annotations)
+    verdicts = judged_pictures(_said(engine, run, labels), Annotations(annotations))
+    found = [verdicts.get(name) for name in labels["sample_id"]]
+    wrong = {name: None if verdict is None else verdict.wrong for name, verdict in verdicts.items()}
+    none = np.full(len(labels), -1, dtype=np.int64)
+    pictures = _evidence(engine, run, labels, wrong, none, ())
+    there = annotations[annotations["annotation_id"] != ""]
+    bound = most_counted(there["sample_id"].value_counts())
+    classes = []
+    for name, mine in there.groupby("label", sort=True)["sample_id"]:
+        has = labels["sample_id"].isin(mine).to_numpy()
+        is_wrong = np.array([one is not None and name in one.classes for one in found], dtype=bool)
+        if (has | is_wrong)[pictures.draws].sum() >= CLASS_DRAWS:
+            classes.append(ClassEvidence(str(name), doubts.wrong_prob(rows, str(name)), is_wrong, has))
+    return PictureEvidence(
+        pictures=pictures,
+        expected=doubts.expected(rows),
+        found=np.array([len(one.errors) if one is not None else 0 for one in found], dtype=np.float64),
+        bound=bound,
+        classes=tuple(classes),
+    )
+
+
+def _said(engine: Engine, run: Run, labels: pd.DataFrame) -> pd.DataFrame:
+    """What reviewers say of these pictures at present: rows of the store's `effective`."""
+    said = effective(engine, str(run.info["dataset"]))
+    return said[said["sample_id"].isin(labels["sample_id"])]
+
+
+def _evidence(
+    engine: Engine, run: Run, labels: pd.DataFrame, verdicts: Mapping[str, bool | None], given: np.ndarray,
+    classes: tuple[str, ...],
+) -> Evidence:  # fmt: skip
+    """`labels` as `labels_of` gives them, with what was decided and drawn."""
+    dataset = str(run.info["dataset"])
+    prob = labels["wrong_prob"].to_numpy(dtype=np.float64)
     row = pd.Index(labels["sample_id"])
     least, most = np.zeros(len(labels)), np.ones(len(labels))
     answered = np.zeros(len(labels), dtype=bool)
-    given = dict(zip(labels["sample_id"], labels["given_label"], strict=True))
-    said = effective(engine, dataset)
-    for sample_id, wrong in judged(said[said["sample_id"].isin(row)], given).items():
+    for sample_id, wrong in verdicts.items():
         at = row.get_loc(sample_id)
         answered[at] = True
         if wrong is not None:
@@ -201,7 +255,6 @@ def evidence_of(engine: Engine, run: Run) -> Evidence:
     first = made.groupby("sample_id")["decision_id"].min()
     since[row.get_indexer(first.index)] = first.to_numpy()
     draws, released = _released(engine, dataset, run, row, answered)
-    codes, classes = pd.factorize(labels["given_label"])
     return Evidence(
         wrong_prob=prob,
         weight=audit_weights(prob),
@@ -211,8 +264,8 @@ def evidence_of(engine: Engine, run: Run) -> Evidence:
         answered=answered,
         draws=draws,
         released=released,
-        given=codes.astype(np.int64),
-        classes=tuple(map(str, classes)),
+        given=given,
+        classes=classes,
     )
 
 
