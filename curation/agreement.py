@@ -4,7 +4,8 @@ Each reviewer claims something about some facts: whether an annotation is there,
 is hard. A fact goes to the claim that all make who say anything about it, or a strict majority of at least two. So two
 people who changed different annotations of one picture are both right, and who says that all is right as it is (`keep`)
 contradicts every change of what he or she saw. Where the picture wants more than one opinion, an edit says of all else
-that was seen that it is right, too.
+that was seen that it is right, too. Who looked at a part of the annotations says so of each that was seen, and nothing
+of the others.
 
 Two drawn boxes count as one from an overlap (intersection over union) of SAME_BOX on. That is no equivalence: A may be
 like B, and B like C, while A is not like C. What is counted as one are the connected groups among the boxes that are
@@ -18,7 +19,7 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from curation.edits import Line, Seen, box_digest, label_digest, overlap, same_box
+from curation.edits import Facts, Line, Seen, box_digest, label_digest, overlap, same_box
 
 THERE, LABEL, BOX, HARD = "there", "label", "box", "hard"
 
@@ -28,12 +29,15 @@ class Claims(NamedTuple):
 
     lines : of an edit; seen : what there was, None = not known
     whole : whether all that was seen is right as it is (`keep`, `hard`); hard : whether it is hard to see
+    part : whether what was seen is all that is spoken of; absent : what was thought to be missing, and is not
     """
 
     lines: tuple[Line, ...] = ()
     seen: Seen | None = None
     whole: bool = False
     hard: bool = False
+    part: bool = False
+    absent: tuple[Facts, ...] = ()
 
 
 class Held(NamedTuple):
@@ -125,24 +129,32 @@ def _votes(
     ids: dict[str, set[str]] = {}
     for key, subject in subjects.items():
         ids.setdefault(subject, set()).add(key)
-    new = {subjects[line["annotation_id"]] for one in claims for line in one.lines if line["change"] == "add"}
+    new: dict[str, set[Facts]] = {}
+    for line in (line for one in claims for line in one.lines if line["change"] == "add"):
+        new.setdefault(subjects[line["annotation_id"]], set()).add(_facts_of_added(line))
     votes: dict[tuple[str, str], list[_Vote]] = {}
     for voter, one in enumerate(claims):
         own: dict[tuple[str, str], _Vote] = {}
         for line in one.lines:
             own |= _said(voter, line, subjects[line["annotation_id"]])
-        if one.seen is not None and (one.whole or silence_counts):
+        if one.seen is not None and (one.whole or one.part or silence_counts):
             for subject in ids.keys() - {""}:
-                for fact, silent in _silent(voter, one.seen, subject, ids[subject], subject in new).items():
+                facts = new.get(subject, set())
+                missing = bool(facts & set(one.absent)) if one.part else bool(facts)
+                for fact, silent in _silent(voter, one.seen, subject, ids[subject], missing).items():
                     dropped = own.get((THERE, subject))
                     if fact not in own and not (dropped is not None and dropped.digest is False):
                         own[fact] = silent
-        if one.whole:
+        if one.whole and not one.part:
             own[HARD, ""] = _Vote(voter, one.hard, one.hard)
         for fact, mine in own.items():
             votes.setdefault(fact, []).append(mine)
     wanted = {subjects[line["annotation_id"]] for one in claims for line in one.lines}
     return {fact: given for fact, given in votes.items() if fact[1] in wanted or fact[0] == HARD}
+
+
+def _facts_of_added(line: Line) -> Facts:
+    return Facts(label_digest(line["to"]["label"]), box_digest(line["to"].get("box")))
 
 
 def _said(voter: int, line: Line, subject: str) -> dict[tuple[str, str], _Vote]:
@@ -159,11 +171,11 @@ def _said(voter: int, line: Line, subject: str) -> dict[tuple[str, str], _Vote]:
     return found
 
 
-def _silent(voter: int, seen: Seen, subject: str, ids: set[str], new: bool) -> dict[tuple[str, str], _Vote]:
-    """What somebody who left it alone says of a subject."""
+def _silent(voter: int, seen: Seen, subject: str, ids: set[str], missing: bool) -> dict[tuple[str, str], _Vote]:
+    """What somebody who left it alone says of a subject; missing : whether that there is nothing such, if it is new."""
     facts = next((seen[key] for key in sorted(ids) if key in seen), None)
     if facts is None:  # nothing there that was missing; or an annotation of another time, about which nothing is said
-        return {(THERE, subject): _Vote(voter, False, False)} if new else {}
+        return {(THERE, subject): _Vote(voter, False, False)} if missing else {}
     return {
         (THERE, subject): _Vote(voter, True, True),
         (LABEL, subject): _Vote(voter, facts.label),
@@ -248,7 +260,10 @@ def supports(place: int, claims: Sequence[Claims], held: Sequence[Held]) -> bool
     if not own.whole:
         return any(place in one.voters for one in held)
     seen = own.seen or {}
-    about = (one for one in held if one.kind == HARD or one.added is not None or one.annotation_id in seen)
+    wider = not own.part
+    about = (
+        one for one in held if (wider and (one.kind == HARD or one.added is not None)) or one.annotation_id in seen
+    )
     return all(place in one.voters for one in about)
 
 

@@ -5,7 +5,8 @@ of a duplicates case, all pictures of a grid). An item is what is decided at onc
 
 Where pictures have several labels, or boxes, a decision is about all of them: `keep` and `hard` say that what was
 `seen` is right as it is, `edit` says what to change (curation.edits), and reviewers are compared annotation by
-annotation (curation.agreement). Where every picture has one label, a decision is about that label.
+annotation (curation.agreement). Who has seen a part of the annotations has not decided the picture, which `waits` for a
+look at the whole. Where every picture has one label, a decision is about that label.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from curation.agreement import Claims, Held, supports, vote
-from curation.edits import Line, check_edits, labels_of, read_seen
+from curation.edits import WAITS, Line, check_edits, labels_of, read_absent, read_part, read_seen
 from curation.errors import SettingsError
 
 # keep       the given label is right
@@ -76,7 +77,18 @@ class Decision:
     def claims(self) -> Claims:
         """What this says of the annotations of the picture."""
         seen = read_seen(self.sample_id, self.seen) if self.seen else None
-        return Claims(self.edits, seen, self.verdict in ("keep", "hard"), self.verdict == "hard")
+        whole, hard = self.verdict in ("keep", "hard"), self.verdict == "hard"
+        return Claims(self.edits, seen, whole, hard, self.is_part, read_absent(self.seen))
+
+    @property
+    def is_part(self) -> bool:
+        """Whether this says nothing of the annotations that were not seen."""
+        return bool(read_part(self.seen))
+
+    @property
+    def waits(self) -> bool:
+        """Whether the picture still waits for somebody who looks at all of it."""
+        return read_part(self.seen) == WAITS
 
     @property
     def new_labels(self) -> tuple[str, ...]:
@@ -259,6 +271,11 @@ class Opinion:
         return min(found - {"keep"} or found, key=VERDICTS.index)
 
     @property
+    def waits(self) -> bool:
+        """Whether it is about a part of the annotations only, and decides nothing about the item."""
+        return any(decision.waits for decision in self.decisions)
+
+    @property
     def content(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
         """What is compared: verdict and labels of each sample. Labels of `ambiguous` agree in any order.
 
@@ -300,15 +317,16 @@ def item_state(opinions: Sequence[Opinion], needed: int) -> str:
     """Where an item stands: "open", "second" (wants another opinion), "disagreement" or "done".
 
     Opinions that are `unsure` do not count. One that adjudicates settles the item; so do `needed` that agree, and a
-    strict majority of at least two.
+    strict majority of at least two. Opinions on a part of the annotations settle nothing, but may contradict each other.
     """
-    counted = [opinion for opinion in opinions if opinion.verdict != "unsure"]
+    counted = _heard(opinions)
     if not counted:
         return "open"
     if any(opinion.adjudicates for opinion in counted):
         return "done"
-    if len(counted) < needed:
-        return "second"
+    whole = sum(not opinion.waits for opinion in counted)
+    if whole < needed:
+        return "second" if whole else "open" if needed > 1 or agreement(counted, needed) else "disagreement"
     most = max(_votes(counted).values())
     if most < len(counted) and (most < 2 or 2 * most <= len(counted)):
         return "disagreement"
@@ -330,9 +348,7 @@ def agreement(opinions: Sequence[Opinion], needed: int = 1) -> Agreement | None:
 
     needed : how many opinions the item wants: from two on, an edit says of what it leaves alone that it is right
     """
-    counted = sorted(
-        (opinion for opinion in opinions if opinion.verdict != "unsure"), key=lambda opinion: opinion.decision_id
-    )
+    counted = sorted(_heard(opinions), key=lambda opinion: opinion.decision_id)
     adjudicating = [opinion for opinion in counted if opinion.adjudicates]
     if adjudicating:
         chosen = adjudicating[-1]
@@ -355,6 +371,14 @@ def agreement(opinions: Sequence[Opinion], needed: int = 1) -> Agreement | None:
         held[sample_id] = found
     said = [o for place, o in enumerate(alike) if _is_supporting(place, alike, held)]
     return Agreement(tuple(said), held, dict.fromkeys(held, alike)) if said else None
+
+
+def _heard(opinions: Sequence[Opinion]) -> list[Opinion]:
+    """Those that count: none that is `unsure`; and where somebody says something else of the picture than about its
+    annotations (`exclude`), none about a part of these."""
+    counted = [opinion for opinion in opinions if opinion.verdict != "unsure"]
+    whole = [opinion for opinion in counted if not opinion.waits]
+    return counted if all(opinion.claims for opinion in whole) else whole
 
 
 def _is_supporting(place: int, alike: Sequence[Opinion], held: dict[str, list[Held]]) -> bool:

@@ -9,6 +9,10 @@ An edit is a tuple of change lines as in curation.manifest.changes, without what
 
 `from` is what was seen. What else was seen is remembered as a text (`seen_text`): for every annotation a digest of its
 label and one of its box, so that later anybody can say which of them are still the same. Attributes are not in it.
+
+Who has looked at some annotations only (all boxes of one class, say) has seen those, and what was `absent`: what somebody
+thought to be missing. Such a *part* says nothing about the rest of the picture; it `waits` for somebody who looks at the
+whole, or is `enough`, because nothing else about the picture was in doubt.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ class Facts(NamedTuple):
 
 
 Seen = dict[str, Facts]  # by annotation_id
+PART, ABSENT = "part", "absent-"  # keys of what was seen that are no annotation
+WAITS, ENOUGH = "waits", "enough"
 
 
 # --- ids -------------------------------------------------------------------------------------------------------------
@@ -240,10 +246,14 @@ def facts_of(label: str, box: Sequence[float | None] | None) -> Facts:
     return Facts(label_digest(label), box_digest(box))
 
 
-def write_seen(sample_id: str, seen: Mapping[str, Facts]) -> str:
-    """What was seen as JSON, `{"-0": "<digest of the label><digest of the box>"}`; ids without that of the sample."""
+def write_seen(sample_id: str, seen: Mapping[str, Facts], part: str = "", absent: Iterable[Facts] = ()) -> str:
+    """What was seen as JSON, `{"-0": "<digest of the label><digest of the box>"}`; ids without that of the sample.
+
+    part : WAITS or ENOUGH where only these were looked at; absent : what is not there, and was thought to be
+    """
     short = {_short(sample_id, key): seen[key].label + seen[key].box for key in sorted(seen)}
-    return json.dumps(short, separators=(",", ":"))
+    short |= {f"{ABSENT}{at}": one.label + one.box for at, one in enumerate(sorted(absent))}
+    return json.dumps({**short, **({PART: part} if part else {})}, separators=(",", ":"))
 
 
 def read_seen(sample_id: str, text: str) -> Seen:
@@ -251,17 +261,31 @@ def read_seen(sample_id: str, text: str) -> Seen:
 
     A picture without annotations has `{}`; "" says that nothing is known.
     """
+    return {
+        sample_id + key if key.startswith("-") else key[1:]: Facts(found[:8], found[8:])
+        for key, found in _read(text).items()
+        if key[:1] in ("-", "=")
+    }
+
+
+def read_part(text: str) -> str:
+    """WAITS or ENOUGH where only a part of a picture's annotations was looked at, else ""."""
+    return _read(text).get(PART, "") if f'"{PART}":' in text else ""
+
+
+def read_absent(text: str) -> tuple[Facts, ...]:
+    """What was seen not to be there."""
+    if f'"{ABSENT}' not in text:
+        return ()
+    return tuple(Facts(found[:8], found[8:]) for key, found in _read(text).items() if key.startswith(ABSENT))
+
+
+def _read(text: str) -> dict[str, str]:
     try:
         value = json.loads(text) if text else {}
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(value, dict):
-        return {}
-    return {
-        sample_id + key if key.startswith("-") else key[1:]: Facts(found[:8], found[8:])
-        for key, found in value.items()
-        if isinstance(found, str)
-    }
+    return {key: found for key, found in value.items() if isinstance(found, str)} if isinstance(value, dict) else {}
 
 
 def _short(sample_id: str, annotation_id: str) -> str:
@@ -293,7 +317,11 @@ class Late(NamedTuple):
 
 
 def late_facts(
-    edits: Sequence[Mapping[str, Any]], seen: Seen | None, present: Seen, since: Iterable[Mapping[str, Any]] = ()
+    edits: Sequence[Mapping[str, Any]],
+    seen: Seen | None,
+    present: Seen,
+    since: Iterable[Mapping[str, Any]] = (),
+    part: bool = False,
 ) -> tuple[Late, ...]:
     """What has changed of that on which a decision was made; () = it can be applied.
 
@@ -302,6 +330,7 @@ def late_facts(
     edits : the lines of the decision; () = it says that all is right as it was `seen`
     present : as it is now
     since : lines of other decisions: what they made of the same state is no reason to refuse, they are to be compared
+    part : whether nothing is said of what was not seen
     """
     changed = [_Change(line) for line in since]
     if edits:
@@ -309,7 +338,7 @@ def late_facts(
     if seen is None:
         return ()
     found = []
-    for key in sorted({*seen, *present}):
+    for key in sorted(seen if part else {*seen, *present}):
         was, now = seen.get(key), present.get(key)
         if now is None:
             if not any(c.kind == "drop" and c.key == key and c.before == was for c in changed):

@@ -32,6 +32,8 @@ def settle(history: History, sample: Sample | None, state: str, needed: int = 1)
     if state in WAITING:
         return Outcome(sample, waits=True)
     current = history.current()
+    if state == "open" and needed > 1 and any(g.decision.waits for g in current):
+        return Outcome(sample, waits=True)  # nobody has looked at the whole picture, and two are to
     fresh = [g for g in current if g.decision_id not in history.published]
     if sample is None:
         return Outcome(None, tuple(fresh[-1:]), "the picture is not in the data set any more" if fresh else "")

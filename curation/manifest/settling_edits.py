@@ -75,9 +75,8 @@ def _missed(decision: Decision, history: History, sample: Sample) -> tuple[Late,
     """What has changed of that on which a decision about annotations was made."""
     if not decision.about_annotations:
         return ()
-    return late_facts(
-        decision.edits, decision.claims.seen, seen_facts(sample.annotations), history.lines_there()
-    )  # fmt: skip
+    present, since = seen_facts(sample.annotations), history.lines_there()
+    return late_facts(decision.edits, decision.claims.seen, present, since, decision.is_part)
 
 
 def _looked_again(
@@ -87,8 +86,10 @@ def _looked_again(
     wanted = {one.annotation_id for one in missed}
     for other in current:
         if other.decision_id > given.decision_id and other not in late:
-            whole = other.decision.claims.whole or other.decision.verdict == "exclude"
-            if whole or wanted <= {line["annotation_id"] for line in other.decision.edits}:
+            claims = other.decision.claims
+            whole = (claims.whole and not claims.part) or other.decision.verdict == "exclude"
+            seen = set(claims.seen or ()) if claims.part else set()
+            if whole or wanted <= {line["annotation_id"] for line in other.decision.edits} | seen:
                 return True
     return False
 

@@ -10,6 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from curation.edits import PART
 from curation.store.database import read
 from curation.store.policy import policy_of
 from curation.store.schema import GONE, QUEUES, items, opinions
@@ -119,7 +120,8 @@ def _listed(engine: Engine, dataset: str, fills: int) -> tuple[tuple[str, int], 
 
 
 def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:
-    """Every reviewer's current opinion on every item, in the order in which they were given, with what was known of it.
+    """Every reviewer's current opinion on every item, in the order in which they were given, with what was known of it;
+    not what was said of a part of a picture's annotations, which decides nothing about the item.
 
     Parameters
     ----------
@@ -145,7 +147,7 @@ def verdicts(engine: Engine, dataset: str, run_id: str = "") -> pd.DataFrame:
         .select_from(opinions)
         .join(items, _same(opinions, items, item_id="item_id"))
         .join(decisions_table, decisions_table.c.decision_id == opinions.c.decision_id)
-        .where(opinions.c.dataset == dataset)
+        .where(opinions.c.dataset == dataset, opinions.c.verdict != PART)
         .order_by(opinions.c.decision_id, items.c.item_id)
     )
     if run_id:

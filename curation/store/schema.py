@@ -165,7 +165,7 @@ opinions = Table(
     _text("dataset", primary_key=True),
     _text("item_id", primary_key=True),
     _text("reviewer", primary_key=True),
-    _text("verdict"),
+    _text("verdict"),  # `part`: of some annotations only, which decides nothing about the item
     Column("decision_id", _SERIAL, nullable=False),
     _flag("adjudicates"),  # settled a disagreement
     _flag("holds"),  # what the item's verdict is

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.compiler import compiles
 
+from curation.edits import PART
 from curation.errors import NotFoundError, SettingsError
 from curation.store.database import read
 from curation.store.policy import policy_of
@@ -248,7 +249,7 @@ def _has_facet(row: Any, filters: Filters) -> bool:
 
 def _has_opinion(reviewer: str) -> sa.Exists:
     same = (opinions.c.dataset == items.c.dataset) & (opinions.c.item_id == items.c.item_id)
-    return sa.exists().where(same, opinions.c.reviewer == reviewer)
+    return sa.exists().where(same, opinions.c.reviewer == reviewer, opinions.c.verdict != PART)
 
 
 def in_order(query: sa.Select[Any]) -> sa.Select[Any]:
@@ -302,7 +303,7 @@ def present(connection: Connection, search: Search, rows: Sequence[Any], left: M
     left : how long each is leased to the session; 0 where it says nothing
     """
     rules = policy_of(connection, search.dataset)
-    query = sa.select(opinions.c.item_id).where(opinions.c.dataset == search.dataset)
+    query = sa.select(opinions.c.item_id).where(opinions.c.dataset == search.dataset, opinions.c.verdict != PART)
     seen: set[str] = set()
     for at in range(0, len(rows), 1_000):
         ids = [row["item_id"] for row in rows[at : at + 1_000]]

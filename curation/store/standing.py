@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from curation.decisions import Decision, Opinion, agreement, item_state, opinions_of
-from curation.edits import late_facts, read_seen
+from curation.edits import PART, late_facts, read_seen
 from curation.store.policy import Policy, policy_of
 from curation.store.schema import GONE, decisions, items, opinions
 
@@ -80,7 +80,7 @@ def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy
         found = agreement(views, needed) if state == "done" else None
         # Of labels one opinion holds; edits of different annotations do together.
         holding = () if found is None else found.opinions if found.held else found.opinions[-1:]
-        counted = sum(view.verdict != "unsure" for view in views)
+        counted = sum(view.verdict != "unsure" and not view.waits for view in views)
         standing = (GONE if row.queue == GONE else state, state, holding[-1].verdict if holding else "", counted)
         if standing != tuple(getattr(row, name) for name in _STANDING):
             changed.append({"of": row.item_id, **dict(zip(_STANDING, standing, strict=True))})
@@ -98,7 +98,7 @@ def _row(dataset: str, item_id: str, opinion: Opinion, holds: bool) -> dict[str,
         "dataset": dataset,
         "item_id": item_id,
         "reviewer": opinion.reviewer,
-        "verdict": opinion.verdict,
+        "verdict": PART if opinion.waits else opinion.verdict,
         "decision_id": opinion.decision_id,
         "adjudicates": opinion.adjudicates,
         "holds": holds,
@@ -131,7 +131,7 @@ def _is_late(opinion: Opinion, others: Sequence[Opinion], present: dict[str, str
             continue
         since = [line for one in others for d in one.decisions if d.sample_id == decision.sample_id for line in d.edits]
         now = read_seen(decision.sample_id, text)
-        if late_facts(decision.edits, decision.claims.seen, now, since):
+        if late_facts(decision.edits, decision.claims.seen, now, since, decision.is_part):
             return True
     return False
 
