@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curation.arrays import PixelRows
 from curation.cores import usable_cores
 from curation.decoding import pixel_cache
 from curation.decoding.chunks import decoder_tag
@@ -47,11 +48,9 @@ class Crops:
     row_of: np.ndarray
     cut: int = 0
 
-    def gather(self) -> np.ndarray:
+    def gather(self) -> PixelRows:
         """(B, S, S, 3) uint8, grey where there is no crop."""
-        pixels = np.full((len(self.row_of), self.size, self.size, 3), 128, np.uint8)
-        pixels[self.there] = self.rows["pixels"][self.row_of[self.there]]
-        return pixels
+        return PixelRows(self.rows["pixels"], self.row_of)
 
     def column(self, name: str) -> np.ndarray:
         """(B,) float64, one of MEASUREMENTS."""

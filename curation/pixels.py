@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curation.arrays import PixelRows
 from curation.cores import usable_cores
 from curation.decoding import pixel_cache, read_header, sources, suffix_fits
 from curation.decoding.chunks import RACY_SECONDS, Chunk, Task, decoder_tag, make_state_key
@@ -62,9 +63,9 @@ class Pixels:
     root: Path
     decoded: int = 0
 
-    def gather(self, rows: np.ndarray) -> np.ndarray:
+    def gather(self, rows: np.ndarray) -> PixelRows:
         """(n, S, S, 3) uint8, upright RGB squashed to a square, of the readable samples `rows`."""
-        return self._take("pixels", rows)
+        return PixelRows(self.rows["pixels"], self._places(rows))
 
     def grey(self, rows: np.ndarray) -> np.ndarray:
         """(n, 64, 64) uint8 luma, whatever S is."""
@@ -80,9 +81,12 @@ class Pixels:
         return replace(self, samples=samples.assign(**said), row_of=self.row_of[rows])
 
     def _take(self, name: str, rows: np.ndarray) -> np.ndarray:
+        return self.rows[name][self._places(rows)]
+
+    def _places(self, rows: np.ndarray) -> np.ndarray:
         places = self.row_of[np.asarray(rows, dtype=np.int64)]
         assert (places >= 0).all(), "an unreadable sample has no pixels"
-        return self.rows[name][places]
+        return places
 
 
 def decode(records: Records, size: int, cache: Path, progress: Progress = SILENT, threads: int | None = None) -> Pixels:

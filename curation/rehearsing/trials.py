@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from curation.arrays import PixelArray
 from curation.errors import SettingsError
 from curation.files import write_atomic
 from curation.pixels import Pixels
@@ -67,7 +68,7 @@ def scores_of(
 
 
 def _judge(
-    images: np.ndarray,
+    images: PixelArray,
     labels: np.ndarray,
     basis: Basis,
     plan: Plan,

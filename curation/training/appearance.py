@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from curation.arrays import PixelArray
+
 # Patches are counted in so many by so many fields of the picture.
 GRID = 4
 FITTED_ON = 200
 BATCH = 256
 
 
-def describe(pixels: np.ndarray) -> np.ndarray:
+def describe(pixels: PixelArray) -> np.ndarray:
     """(N, D) float16: responses to the set's own principal patches, both signs apart, averaged over 4 x 4 fields.
 
     It tells a photo among scans, or a drawing among photos, whatever class either is filed under. Means nothing for

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from curation.arrays import create_array, open_array
+from curation.arrays import PixelArray, create_array, open_array
 from curation.files import write_atomic
 from curation.training.folds import CrossValidation
 from curation.training.label_sets import calibrate, known_sets, sigmoid, trainable
@@ -190,7 +190,7 @@ def build_network(
     plan: Plan,
     n_classes: int,
     seed: int,
-    pixels: np.ndarray,
+    pixels: PixelArray,
     rows: np.ndarray,
     mean: torch.Tensor,
     std: torch.Tensor,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curation.arrays import PixelArray
 from curation.errors import SettingsError
 from curation.progress import SILENT, Progress
 from curation.training.plan import Plan
@@ -27,7 +28,7 @@ class CrossValidation:
     checkpoints : folder of this very run; what is finished is kept there, and read instead of computed again
     """
 
-    pixels: np.ndarray
+    pixels: PixelArray
     labels: np.ndarray
     fold: np.ndarray
     n_classes: int

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.arrays import create_array, open_array
+from curation.arrays import PixelArray, create_array, open_array
 from curation.progress import SILENT, Progress
 from curation.training.folds import CrossValidation
 from curation.training.inference import batch_workers, fast_inference
@@ -45,7 +45,7 @@ def train_heads(cv: CrossValidation) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return logits, margin, views.mean(axis=1), ungrouped_choice
 
 
-def embed(pixels: np.ndarray, plan: Plan, checkpoints: Path, progress: Progress = SILENT) -> np.ndarray:
+def embed(pixels: PixelArray, plan: Plan, checkpoints: Path, progress: Progress = SILENT) -> np.ndarray:
     """(N, V, D) float32 features of the frozen backbone: as is and, if the plan flips, mirrored.
 
     Kept in `checkpoints`, with a count of the pictures done: a killed run goes on where it was.

@@ -13,11 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from curation.arrays import PixelArray
+from curation.cores import free_memory
 from curation.errors import SettingsError
 from curation.training.label_sets import set_loss, set_margin
 from curation.training.model import CompactNet, augment, normalise
 
 MIN_BATCH = 8
+# Pictures are loaded as a whole where they take no more than this share of the memory that is free.
+LOADED = 0.5
 
 # Logits (B, K) and labels (B,) to a loss per sample (B,).
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -156,21 +160,30 @@ def halve_on_oom(run: Callable[[int], Tensor], batch: int, say: Callable[[str], 
 
 
 class Batches:
-    """Pixels (N, S, S, 3) uint8 and labels on the device where they fit, on the host where they do not."""
+    """Pixels (N, S, S, 3) uint8: on the device where they fit, else in memory, else in the file that holds them."""
 
-    def __init__(self, pixels: np.ndarray, device: torch.device, say: Callable[[str], None]) -> None:
-        self.device = device
-        self.pixels = torch.from_numpy(pixels)
+    def __init__(self, pixels: PixelArray, device: torch.device, say: Callable[[str], None]) -> None:
+        self.device, self.side = device, pixels.shape[1]
+        self._source = pixels
+        self._loaded: Tensor | None = None
+        if isinstance(pixels, np.ndarray):
+            self._loaded = torch.from_numpy(pixels)
+        elif pixels.nbytes < LOADED * free_memory():
+            self._loaded = torch.from_numpy(pixels[:])
+        else:
+            say(f"The pictures ({pixels.nbytes / 2**30:.1f} GB) stay on disk: they would fill this machine's memory.")
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if self.pixels.nbytes < 0.5 * free:
-                self.pixels = self.pixels.to(device)
+            if self._loaded is not None and pixels.nbytes < LOADED * free:
+                self._loaded = self._loaded.to(device)
             else:
                 say("The pictures do not fit into the device's memory; they are sent batch by batch.")
 
     def take(self, rows: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) on the device."""
-        return self.pixels[rows.to(self.pixels.device)].to(self.device, non_blocking=True)
+        if self._loaded is None:
+            return torch.from_numpy(self._source[rows.cpu().numpy()]).to(self.device, non_blocking=True)
+        return self._loaded[rows.to(self._loaded.device)].to(self.device, non_blocking=True)
 
 
 def fit(
@@ -211,7 +224,7 @@ def fit(
     optimizers = _optimizers(net, config)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     several = set_loss(labels) if labels.ndim == 2 else None
-    shift = max(1, round(config.shift_share * batches.pixels.shape[1]))
+    shift = max(1, round(config.shift_share * batches.side))
     micro, done = size, 0
     net.train()
     for _ in range(config.epochs):
@@ -344,7 +357,7 @@ def predict(
     return np.concatenate(logits), np.concatenate(features)
 
 
-def channel_statistics(pixels: np.ndarray, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+def channel_statistics(pixels: PixelArray, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (3,) of each colour channel / 255 over at most 2,000 of `rows`; never zero."""
     sample = pixels[rows[:: max(1, len(rows) // 2000)]].astype(np.float64) / 255
     mean, std = sample.mean((0, 1, 2)), sample.std((0, 1, 2))
