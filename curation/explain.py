@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curation import explain_boxes
+from curation import explain_boxes, explain_counts
 from curation.detectors import DETECTORS
 from curation.explain_words import Label as Label
 from curation.explain_words import number
@@ -19,6 +19,7 @@ from curation.wording import as_sentence, counted
 # here is introduced by its title alone.
 MEANINGS = {
     **explain_boxes.MEANINGS,
+    **explain_counts.MEANINGS,
     "conflicting_duplicate": "The same picture, or a copy of it, is in the data set under different labels. Unless a "
     "picture may be two things at once, at least one of the labels is wrong. No model is needed to see this, which "
     "makes it the surest evidence there is: settle these first.",
@@ -420,6 +421,7 @@ _NAMED_LABELS = 5
 _FAVOURED = {"model": "the model favours ", "majority": "most copies say "}
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
     **explain_boxes.SENTENCES,
+    **explain_counts.SENTENCES,
     "label_error": _label_error,
     "wrong_label": _set_label,
     "missing_label": _set_label,

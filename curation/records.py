@@ -41,7 +41,8 @@ ANNOTATION_COLUMNS: dict[str, str] = {
     "attributes": "str",  # JSON, kept verbatim
 }
 
-TASKS = ("single-label", "multi-label", "detection")
+# counts: how many of each class; of n, a picture has n annotations without a box, which one is which means nothing.
+TASKS = ("single-label", "multi-label", "detection", "counts")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from curation.detectors import DETECTORS, ISSUE_COLUMNS, find_issues
 from curation.detectors.contract import DETECTOR_COLUMNS, Detector, Inputs, issue_table
 from curation.errors import NotFoundError
 from curation.records import empty_samples
-from tests.detectors.building import make_inputs, pairs_table, planted, samples_table, with_boxes, with_label_sets
+from tests.detectors.building import (
+    make_inputs,
+    pairs_table,
+    planted,
+    samples_table,
+    with_boxes,
+    with_counts,
+    with_label_sets,
+)
 
 
 def ordinary() -> Inputs:
@@ -67,8 +75,10 @@ SITUATIONS = [ordinary, nothing, one_class, two_images, all_identical, no_labels
 @pytest.mark.parametrize("situation", SITUATIONS)
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_every_detector_keeps_the_contract(name: str, situation) -> None:
-    of_sets = "label_sets" in DETECTORS[name].needs
-    inputs = with_label_sets(situation()) if of_sets else with_boxes(situation())
+    of_sets = bool({"label_sets", "counts"} & set(DETECTORS[name].needs))
+    makers = {"label_sets": with_label_sets, "counts": with_counts}
+    make = next((maker for need, maker in makers.items() if need in DETECTORS[name].needs), with_boxes)
+    inputs = make(situation())
     table = DETECTORS[name].find(inputs)
     again = DETECTORS[name].find(inputs)
     pd.testing.assert_frame_equal(table, again)

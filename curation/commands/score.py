@@ -9,7 +9,7 @@ import click
 
 from curation.commands.options import COMMON, Command, common, option, print_json
 
-TASKS = ["single-label", "multi-label", "detection"]
+TASKS = ["single-label", "multi-label", "detection", "counts"]
 SOURCE, MODEL = "Reading the source", "The model that judges the labels"
 
 
@@ -38,7 +38,8 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     "--task",
     group=SOURCE,
     type=click.Choice(TASKS),
-    help="What the labels are for; multi-label of a set of boxes: which classes are in the picture (as the source is).",
+    help="What the labels are for (as the source is); multi-label of boxes: which classes are in the picture; counts: "
+    "how many of each are, by boxes or by numbers.",
 )
 @option(
     "--label-delimiter",

@@ -137,10 +137,11 @@ def _health(info: dict[str, Any], issues: pd.DataFrame, console: Console) -> Non
 
 
 def _how_many_wrong(health: dict[str, Any]) -> str:
-    """`about 12 of 900 labels are wrong`, and how many are missing where a picture can have several."""
+    """`about 12 of 900 labels are wrong`, or counts; and how many are missing where a picture can have several."""
     missing = round(health.get("estimated_missing") or 0)
     wrong, labels = round(health["estimated_wrong"]) - missing, health["labels"]
-    words = f"about {wrong:,} of {counted(labels, 'label')} {'is' if wrong == 1 else 'are'} wrong"
+    what = "count" if "objects" in health else "label"
+    words = f"about {wrong:,} of {counted(labels, what)} {'is' if wrong == 1 else 'are'} wrong"
     if health.get("estimated_missing") is None:
         return words
     return f"{words}, {missing:,} {'is' if missing == 1 else 'are'} missing"
@@ -179,7 +180,7 @@ def probabilities(row: dict[str, Any]) -> tuple[str, str]:
     evidence = read_evidence(row)
     top = {str(name): float(p) for name, p in evidence.get("top3") or []}
     given = evidence.get("p_given")
-    suggested = top.get(str(row["suggestion"]))
+    suggested = top.get(str(row["suggestion"]), evidence.get("p_likely"))
     if "p_there" in evidence and evidence["p_there"] is not None:
         there = float(evidence["p_there"])
         given, suggested = (there, None) if row["given_label"] else (None, there)

@@ -23,6 +23,7 @@ from curation.detectors import (
     near_duplicate,
     no_box,
     odd_combination,
+    odd_count,
     outlier,
     split_leak,
     spurious_box,
@@ -47,6 +48,7 @@ DETECTORS: dict[str, Detector] = {
     "wrong_label": wrong_label.DETECTOR,
     "missing_label": missing_label.DETECTOR,
     "odd_combination": odd_combination.DETECTOR,
+    "odd_count": odd_count.DETECTOR,
     "swapped_box": swapped_box.DETECTOR,
     "missing_box": missing_box.DETECTOR,
     "spurious_box": spurious_box.DETECTOR,
@@ -69,7 +71,7 @@ DETECTORS: dict[str, Detector] = {
 }
 
 # Those that judge a label: below the flags, the ranking of labels goes on.
-LABEL_ISSUES = (label_error.NAME, wrong_label.NAME, missing_label.NAME)
+LABEL_ISSUES = (label_error.NAME, wrong_label.NAME, missing_label.NAME, odd_count.NAME)
 
 
 def suggests_label(issue: str) -> bool:
@@ -105,7 +107,8 @@ def find_issues(
         raise NotFoundError(f"There is no issue called '{unknown[0]}'. Known: {', '.join(detectors)}.")
     skipped: dict[str, str] = {}
     # Where a picture has several labels, it lacks the one that it has in other sets.
-    of_a_task = OF_A_TASK | {"labels" for inputs in levels if inputs.label_sets is not None}
+    several = any(inputs.label_sets is not None or inputs.counts is not None for inputs in levels)
+    of_a_task = OF_A_TASK | ({"labels"} if several else set())
     tables = []
     with progress.stage("Looking for issues", len(chosen), "detectors") as advance:
         for name in chosen:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.detectors.contract import Detector, Inputs, issue_table, label_name, set_names
+from curation.detectors.contract import Detector, Inputs, count_names, issue_table, label_name, set_names
 from curation.detectors.twins import EXACT, LISTED_MEMBERS, best_twins, members_by_cluster, twin_evidence
 
 NAME = "conflicting_duplicate"
@@ -41,7 +41,8 @@ def find(inputs: Inputs) -> pd.DataFrame:
         labelled = members[labels[members] >= 0]
         if len(np.unique(labels[labelled])) < 2:
             continue
-        favoured, reason = ("", "") if inputs.label_sets is not None else _favoured_label(inputs, labelled)
+        several = inputs.label_sets is not None or inputs.counts is not None
+        favoured, reason = ("", "") if several else _favoured_label(inputs, labelled)
         listed = [[str(inputs.samples["sample_id"].iat[m]), label_name(inputs, m)] for m in labelled[:LISTED_MEMBERS]]
         for row in labelled.tolist():
             # A chain a-b-c may join two labels that have no direct pair; any other-labelled member then stands in.
@@ -67,6 +68,9 @@ def find(inputs: Inputs) -> pd.DataFrame:
 
 def _codes(inputs: Inputs) -> np.ndarray:
     """(N,) int64: equal for pictures with equal labels, -1 where they are unknown."""
+    if inputs.counts is not None:
+        _, code = np.unique(inputs.counts.given, axis=0, return_inverse=True)
+        return np.where(inputs.counts.known, code.reshape(-1), -1).astype(np.int64)
     if inputs.label_sets is None:
         return inputs.labels
     given = inputs.label_sets.given
@@ -79,9 +83,12 @@ def _codes(inputs: Inputs) -> np.ndarray:
 
 def _difference(inputs: Inputs, row: int, twin: int) -> dict[str, Any]:
     """The labels of two pictures, and those that only one of them has; nothing where each has one label."""
-    if inputs.label_sets is None:
+    if inputs.counts is not None:
+        mine, theirs = (count_names(inputs, one) for one in (row, twin))
+    elif inputs.label_sets is not None:
+        mine, theirs = set_names(inputs, row), set_names(inputs, twin)
+    else:
         return {}
-    mine, theirs = set_names(inputs, row), set_names(inputs, twin)
     return {"labels": mine, "twin_labels": theirs, "differs": sorted(set(mine) ^ set(theirs))}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from curation.scoring.box_quality import BoxQuality
+from curation.scoring.counts import CountQuality, Counts
 from curation.scoring.label_sets import LabelSets
 from curation.scoring.set_quality import SetQuality
 from curation.scoring.statistics import Statistics
@@ -18,7 +19,7 @@ from curation.scoring.statistics import Statistics
 DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
 
 # Fields of `Inputs` that only sets of some task have: elsewhere nobody misses a detector that needs them.
-OF_A_TASK = frozenset({"boxes", "box_counts", "box_quality", "label_sets"})
+OF_A_TASK = frozenset({"boxes", "box_counts", "box_quality", "label_sets", "counts"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Inputs:
     label_sets : the labels of N pictures that can have several each; `labels` are -1 then, and entries of `pred_probs`
         are probabilities of their own
     set_quality : what is concluded about those
+    counts : of N pictures that say how many of each class they show; `labels` are -1 then, and `pred_probs` are of the
+        steps of its ladder
+    count_quality : what is concluded about those
     """
 
     samples: pd.DataFrame
@@ -73,6 +77,8 @@ class Inputs:
     box_counts: np.ndarray | None = None
     label_sets: LabelSets | None = None
     set_quality: SetQuality | None = None
+    counts: Counts | None = None
+    count_quality: CountQuality | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -164,6 +170,8 @@ def build_table(
 
 def label_name(inputs: Inputs, row: int) -> str:
     """The given label of one sample, all of them where it can have several, "" where it has none."""
+    if inputs.counts is not None:
+        return ", ".join(count_names(inputs, row))
     if inputs.label_sets is not None:
         return ", ".join(set_names(inputs, row))
     label = int(inputs.labels[row])
@@ -174,6 +182,18 @@ def set_names(inputs: Inputs, row: int) -> list[str]:
     """The given labels of one sample of a set with several labels per picture."""
     assert inputs.label_sets is not None
     return [str(inputs.class_names[k]) for k in np.flatnonzero(inputs.label_sets.given[row] > 0).tolist()]
+
+
+def count_names(inputs: Inputs, row: int) -> list[str]:
+    """The classes that one sample of a set of counts shows, each as `3 x cola`."""
+    assert inputs.counts is not None
+    given = inputs.counts.given[row]
+    return [count_words(int(given[k]), str(inputs.class_names[k])) for k in np.flatnonzero(given > 0).tolist()]
+
+
+def count_words(count: int, name: str) -> str:
+    """How often a class is in a picture, as it is written: `3 x cola`."""
+    return f"{count} x {name}"
 
 
 def _text(values: Any) -> pd.Series:

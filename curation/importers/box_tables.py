@@ -14,6 +14,7 @@ from curation.records import make_annotation_id
 from curation.wording import counted
 
 MOST_PX = 1e9  # a coordinate beyond it is no place in any picture
+_CROWD = r'"(?:iscrowd|IsGroupOf)": "?(?:1|true)\b'  # of COCO, of Open Images
 _SLACK = 1e-6  # of a side: rounding of shares is no mistake
 
 
@@ -72,6 +73,8 @@ def fit_task(
     """
     if wanted == "detection" or (boxes and not wanted):
         return table, "detection", []
+    if wanted == "counts":
+        return _counted(table)
     again = table.duplicated(["sample_id", "label"]).to_numpy()
     had_box = table["w"].notna().to_numpy()
     notes = []
@@ -92,6 +95,20 @@ def fit_task(
             f"single-label data set; the first is {shown(first, limit=200)}."
         )
     return table, wanted or ("multi-label" if several.any() else "single-label"), notes
+
+
+def _counted(table: pd.DataFrame) -> tuple[pd.DataFrame, str, list[str]]:
+    """Boxes as counts: what they say beside their class is of no use, for nobody can say which of five is which."""
+    had_box = table["w"].notna().to_numpy()
+    notes = []
+    if had_box.any():
+        notes.append(f"{counted(int(had_box.sum()), 'box was', 'boxes were')} counted, by picture and class.")
+        crowds = int(table.loc[had_box, "attributes"].str.contains(_CROWD).sum())
+        if crowds:
+            notes.append(f"{counted(crowds, 'box says', 'boxes say')} that it is around a crowd; it counts as one.")
+        table[["x", "y", "w", "h"]] = np.nan
+        table.loc[had_box, "attributes"] = ""
+    return numbered(table.reset_index(drop=True)), "counts", notes
 
 
 def numbered(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Inputs
-from curation.judging import boxes, multi_label, single_label
+from curation.judging import boxes, counts, multi_label, single_label
 from curation.judging.work import Judged as Judged
 from curation.judging.work import Work
 from curation.pixels import Pixels
@@ -28,6 +28,7 @@ JUDGES: dict[str, Judge] = {
     "single-label": _single_label,
     "multi-label": multi_label.judge,
     "detection": boxes.judge,
+    "counts": counts.judge,
 }
 
 

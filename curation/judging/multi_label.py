@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from curation.arrays import PixelArray
 from curation.detectors.contract import Inputs
 from curation.judging.single_label import MIN_LABELLED, NEIGHBOURS
 from curation.judging.work import Judged, Work
@@ -21,6 +22,9 @@ from curation.training.appearance import describe
 from curation.training.folds import CrossValidation, combine_groups
 from curation.training.set_folds import assign_set_folds
 from curation.wording import counted
+
+if TYPE_CHECKING:
+    from curation.training.crossval import OutOfFold
 
 
 def judge(work: Work, pixels: Pixels, pictures: Inputs, readable: np.ndarray, annotations: pd.DataFrame) -> Judged:
@@ -68,11 +72,27 @@ def why_untrainable(given: np.ndarray, groups: np.ndarray) -> str:
 
 def _train(work: Work, inputs: Inputs, images: np.ndarray, fold: np.ndarray) -> Inputs:
     """`inputs` with what the networks say; the arrays are written."""
+    assert inputs.label_sets is not None
+    given = inputs.label_sets.given
+    found, inputs = cross_validate(work, inputs, images, given, fold)
+    with work.clock.stage("issues"):
+        voters = inputs.neighbours if inputs.blind_neighbours else None
+        quality = judge_sets(found.pred_probs, given, found.judged, voters, found.margin)
+    accuracy = set_accuracy(inputs.label_sets, quality, found.pred_probs)
+    samples = inputs.samples.assign(label_score=np.where(given[:, 0] >= 0, quality.picture_score, np.nan))
+    return replace(
+        inputs, samples=samples, set_quality=quality, extra={"accuracy": accuracy, "set_margin": found.margin}
+    )
+
+
+def cross_validate(
+    work: Work, inputs: Inputs, images: PixelArray, given: np.ndarray, fold: np.ndarray
+) -> tuple[OutOfFold, Inputs]:
+    """What networks that did not see a picture say of each yes or no of `given` (N, K), and `inputs` with it and with
+    embeddings and neighbours; the arrays are written."""
     from curation.training.crossval import out_of_fold  # torch, not needed when the run is there already
 
-    assert inputs.label_sets is not None
     plan, clock, partial, progress = work.plan, work.clock, work.partial, work.progress
-    given = inputs.label_sets.given
     with clock.stage("train"):
         found = out_of_fold(
             CrossValidation(images, given, fold, given.shape[1], plan, work.seed, partial.checkpoints, progress)
@@ -86,16 +106,9 @@ def _train(work: Work, inputs: Inputs, images: np.ndarray, fold: np.ndarray) -> 
                   "neighbours": neighbours, "neighbour_distances": distances}  # fmt: skip
         for name, array in arrays.items():
             partial.write_array(name, array)
-    blind = plan.mode == "probe"
-    with clock.stage("issues"):
-        voters = neighbours if blind else None
-        quality = judge_sets(found.pred_probs, given, found.judged, voters, found.margin)
-    accuracy = set_accuracy(inputs.label_sets, quality, found.pred_probs)
-    samples = inputs.samples.assign(label_score=np.where(given[:, 0] >= 0, quality.picture_score, np.nan))
-    return replace(
-        inputs, samples=samples, fold=fold, embeddings=found.embeddings, pred_probs=found.pred_probs,
-        appearance=appearance, neighbours=neighbours, neighbour_distances=distances, blind_neighbours=blind,
-        set_quality=quality, extra={"accuracy": accuracy, "set_margin": found.margin},
+    return found, replace(
+        inputs, fold=fold, embeddings=found.embeddings, pred_probs=found.pred_probs, appearance=appearance,
+        neighbours=neighbours, neighbour_distances=distances, blind_neighbours=plan.mode == "probe",
     )  # fmt: skip
 
 

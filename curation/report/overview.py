@@ -38,7 +38,9 @@ def _scores(page: Page) -> str:
     rows = page.of_labels(flagged=False)
     if rows.empty:
         return ""
-    what = "label once, and the likeliest missing ones," if (rows["issue"] == "missing_label").any() else "label once,"
+    found = set(rows["issue"])
+    more = "label once, and the likeliest missing ones," if "missing_label" in found else "label once,"
+    what = "count that is not beyond doubt once," if "odd_count" in found else more
     words = f"Every {what} by its score. Flagged labels are coloured; note the logarithmic height."
     return _figure(
         "Scores", words, histogram(rows["score"].to_numpy(dtype=float), rows["is_issue"].to_numpy(), "p-score")

@@ -221,8 +221,8 @@ def summary(page: Page) -> str:
     tiles = [
         (number(int((page.samples["status"] == "ok").sum())), "pictures", False),
         (number(len(info.get("classes") or [])), "classes", False),
-        (number(sum(int(count.get(name, 0)) for name in LABEL_ISSUES)), "labels flagged", True),
-        (number(wrong), f"labels estimated to be wrong{' or missing' * (several is not None)}", True),
+        (number(sum(int(count.get(name, 0)) for name in LABEL_ISSUES)), f"{_what(health)}s flagged", True),
+        (number(wrong), f"{_what(health)}s estimated to be wrong{' or missing' * (several is not None)}", True),
         ("–" if quality is None else f"{100 * quality:.1f} %", "label health: estimated share of right labels", False),
         (number(int(count.get("conflicting_duplicate", 0))), "pictures whose copy has another label", False),
         (number(info.get("unreadable", 0)), "files that cannot be read", False),
@@ -233,18 +233,23 @@ def summary(page: Page) -> str:
     return f'<div class="tiles">{html}</div>\n{_how_sure(health)}{_accuracy(info)}{_plan(info.get("plan") or {})}'
 
 
+def _what(health: Mapping[str, Any]) -> str:
+    """What the figures are of: labels, or counts of a class in a picture."""
+    return "count" if "objects" in health else "label"
+
+
 def _how_sure(health: Mapping[str, Any]) -> str:
     if health.get("estimated_wrong") is None:
         return "<p>No model judged the labels in this run, so that nothing is said about how many are wrong.</p>\n"
     if health.get("estimated_missing") is not None:
         return _how_sure_of_sets(health)
-    cleanlab = health.get("cleanlab_estimated_wrong")
+    cleanlab, what = health.get("cleanlab_estimated_wrong"), _what(health)
     other = f" cleanlab's own count on the same probabilities is {number(cleanlab)}." if cleanlab is not None else ""
     return (
-        f"<p>About {number(health['estimated_wrong'])} of {number(health.get('labels'))} labels are estimated to be "
-        "wrong: the sum, over all labels, of the estimated probability that the label is wrong. It is an estimate from "
-        f"a model, not a count: review tells.{_limits(health)}{other} A flagged label is one that is more probably "
-        "wrong than the others, not one that is proven wrong.</p>\n"
+        f"<p>About {number(health['estimated_wrong'])} of {number(health.get('labels'))} {what}s are estimated to be "
+        f"wrong: the sum, over all {what}s, of the estimated probability that the {what} is wrong. It is an estimate "
+        f"by a model: review tells.{_limits(health)}{other} A flagged {what} is one that is more probably wrong than "
+        "the others, not one that is proven wrong.</p>\n"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curation.detectors.contract import Inputs
+from curation.scoring.count_health import count_health
 from curation.scoring.label_quality import cleanlab_flags, wrong_range
 from curation.scoring.set_health import set_health
 
@@ -33,8 +34,10 @@ def health(inputs: Inputs, issues: pd.DataFrame) -> dict[str, Any]:
     confused : [given, suggested, count] of the flagged labels, most frequent first
     examples : up to three sample ids for each line of `confused`
 
-    Where pictures can have several labels: see set_health.
+    Where pictures can have several labels: see set_health; of counts: see count_health.
     """
+    if inputs.counts is not None:
+        return count_health(inputs.counts, inputs.count_quality, list(inputs.class_names))
     if inputs.label_sets is not None:
         return set_health(inputs.label_sets, inputs.set_quality, list(inputs.class_names))
     known = inputs.labels >= 0
@@ -114,6 +117,11 @@ def accuracy_in_words(found: Mapping[str, Any]) -> str:
         return (
             f"On pictures that it never saw, the model finds those with a given label at an average precision of "
             f"{found['mean_average_precision']:.2f} (mean of the classes; guessing: {found['chance']:.2f})."
+        )
+    if found.get("mean_absolute_error") is not None:
+        return (
+            f"On pictures that it never saw, the model is {found['mean_absolute_error']:.2f} off the given count, "
+            f"on average over all classes (always saying the usual one: {found['chance']:.2f})."
         )
     if found.get("accuracy") is None:
         return ""

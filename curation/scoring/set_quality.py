@@ -104,14 +104,14 @@ def judge_sets(
                     odds[mine] = with_margin(odds[mine], margin[mine, k])
             score[:, k] = np.where(use[:, k], _sigmoid(odds), 1.0)
     picture = np.exp(np.log(np.maximum(score, 1e-6), dtype=np.float64).sum(axis=1))
-    threshold = _threshold(score)
+    threshold = flag_below(score)
     is_issue = score < threshold
     given = labels > 0
     score[given & ~use] = score[given & use].mean() if (given & use).any() else 0.5
     return SetQuality(score, is_issue, use, threshold, picture, wrong_rate=rates[0], missing_rate=rates[1])
 
 
-def _threshold(score: np.ndarray) -> float:
+def flag_below(score: np.ndarray) -> float:
     """The score below which flags have the best F1 that can be expected if the scores are right, within THRESHOLDS.
 
     That is where the probability of being wrong is half of that F1: Lipton et al. (2014), Optimal thresholding of

@@ -12,6 +12,7 @@ import pandas as pd
 from curation.detectors.contract import Inputs
 from curation.records import empty_samples
 from curation.scoring.box_quality import judge_boxes
+from curation.scoring.counts import Counts, judge_counts
 from curation.scoring.label_sets import LabelSets, odd_combinations
 from curation.scoring.neighbours import nearest
 from curation.scoring.set_quality import judge_sets
@@ -152,3 +153,24 @@ def with_label_sets(inputs: Inputs, given: Any = None, classes: Sequence[str] | 
         inputs, labels=np.full(count, -1), annotation_id=np.full(count, "", dtype=object), class_names=names,
         label_sets=sets, set_quality=quality, pred_probs=probs,
     )  # fmt: skip
+
+
+def with_counts(inputs: Inputs, given: Any = None) -> Inputs:
+    """The same pictures with counts: `given` (N, K), -1 = unknown, or 2 of their label and 1 of the next class; judged
+    by a model that says so, too, with some doubt."""
+    count, classes = len(inputs.labels), len(inputs.class_names)
+    if given is None:
+        given = np.zeros((count, classes), dtype=np.int64)
+        known = np.flatnonzero(inputs.labels >= 0)
+        given[known, (inputs.labels[known] + 1) % classes] = 1
+        given[known, inputs.labels[known]] = 2
+        given[inputs.labels < 0] = -1
+    counts = Counts(np.asarray(given, dtype=np.int64), np.full(classes, 3))
+    ladder = counts.ladder()
+    probs = np.where(ladder > 0, 0.9, 0.1).astype(np.float32)
+    quality = judge_counts(probs, counts, ladder >= 0)
+    none = np.full(count, -1, dtype=np.int64)
+    ids = np.full(count, "", dtype=object)
+    return replace(
+        inputs, labels=none, annotation_id=ids, statistics=None, pred_probs=probs, counts=counts, count_quality=quality
+    )
