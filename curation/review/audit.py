@@ -31,7 +31,7 @@ from curation.review.audit_pictures import annotations_of, doubts_of, judged_pic
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run, find_run
 from curation.store import decisions, effective, find_items, set_priorities
-from curation.store.audits import Audit, add_draws, find_audit, listed, read_draws, release_draws
+from curation.store.audits import WAITING_PART, Audit, add_draws, find_audit, listed, read_draws, release_draws
 
 AHEAD = 6  # draws that wait in the queue at a time
 EVERY = 3  # one of so many items is of the audit
@@ -252,6 +252,7 @@ def _evidence(
     since = np.full(len(labels), NEVER)
     made = decisions(engine, dataset)
     made = made[~made["verdict"].isin(UNDECIDED) & made["sample_id"].isin(row)]
+    made = made[~made["seen"].str.contains(WAITING_PART, regex=False)]
     first = made.groupby("sample_id")["decision_id"].min()
     since[row.get_indexer(first.index)] = first.to_numpy()
     draws, released = _released(engine, dataset, run, row, answered)

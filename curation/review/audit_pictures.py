@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.edits import Facts, Seen, facts_of, label_digest, read_seen
+from curation.detectors import LABEL_ISSUES
+from curation.edits import WAITS, Facts, Seen, facts_of, label_digest, read_part, read_seen
 from curation.manifest import manifest_folder, read
 from curation.review.annotations import Annotations
 from curation.review.run_index import RunIndex
 from curation.runs import Run
 
-# Findings whose score is the probability that what is said of one annotation, or class, is right ...
-_PROBABILITIES = ("label_error", "wrong_label", "missing_label")
-# ... and those that say the more of an error the lower their score is, where they are flagged.
+# Findings that say the more of an error the lower their score is, where they are flagged; the score of LABEL_ISSUES is
+# the probability that what is said of an annotation, or class, is right.
 _DOUBTS = (
     "duplicate_box", "conflicting_boxes", "box_geometry", "missing_box", "spurious_box", "badly_located_box",
     "swapped_box",
@@ -67,7 +67,7 @@ def doubts_of(index: RunIndex, annotations: pd.DataFrame) -> Doubts:
     """
     issues = index.issues
     kind = issues["issue"].to_numpy(dtype=object)
-    sure = np.isin(kind, _PROBABILITIES)
+    sure = np.isin(kind, LABEL_ISSUES)
     use = (sure | (np.isin(kind, _DOUBTS) & issues["is_issue"].to_numpy())) & (index.issue_owner >= 0)
     lines = pd.DataFrame(
         {
@@ -134,7 +134,8 @@ def judged_pictures(said: pd.DataFrame, start: Annotations) -> dict[str, Found |
 
     Of a copy that is dropped because there is another, it is wrong if what is kept has other labels; a picture that
     does not belong, with all its labels; one that is broken does not tell, and counts as right. Where reviewers changed
-    different annotations, all of that counts. Reviewers who disagree, or are not sure, settle nothing.
+    different annotations, all of that counts. Reviewers who disagree, or are not sure, settle nothing, nor does who
+    looked at a part of the annotations, unless it was enough, and something was wrong.
     """
     names = {label_digest(str(label)): str(label) for label in start.rows["label"].unique()}
     lines = said[said["verdict"] != "distinct"].to_dict("records")
@@ -147,7 +148,7 @@ def judged_pictures(said: pd.DataFrame, start: Annotations) -> dict[str, Found |
     sure: set[str] = set()
     for line in lines:
         sample_id = str(line["sample_id"])
-        if sample_id in sure and not line["holds"]:
+        if not line["holds"] and (sample_id in sure or read_part(line["seen"]) == WAITS):
             continue
         if line["verdict"] == "unsure" or line["state"] == "disagreement":
             found.setdefault(sample_id, None)
@@ -157,6 +158,9 @@ def judged_pictures(said: pd.DataFrame, start: Annotations) -> dict[str, Found |
             new = _excluded(line, before, kept.get(str(line["action_id"])), names)
         else:
             new = _difference(before, outcomes[id(line)], names)
+        if read_part(line["seen"]) and not new.wrong:
+            found.setdefault(sample_id, None)
+            continue
         earlier = found.get(sample_id) if sample_id in sure else None
         found[sample_id] = new if earlier is None else _both(earlier, new)
         if line["holds"]:
@@ -172,6 +176,8 @@ def _outcome(line: Mapping[str, Any], start: Annotations, names: dict[str, str])
     """What a reviewer left: what there was to be seen, with the changes; `names` learns new labels."""
     sample_id = str(line["sample_id"])
     there = dict(read_seen(sample_id, line["seen"]) if line["seen"] else _facts(start, sample_id))
+    if read_part(line["seen"]):  # nothing is said of what was not seen
+        there = {**_facts(start, sample_id), **there}
     for edit in json.loads(line["edits"]) if line["edits"] else ():
         key, to = edit["annotation_id"], edit["to"]
         if edit["change"] == "drop":

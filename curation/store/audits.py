@@ -12,12 +12,14 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from curation.edits import PART, WAITS
 from curation.store.database import read, take_turns, write
 from curation.store.readings import frame
 from curation.store.schema import GONE, audit_draws, audits, decisions, items
 from curation.store.standing import batches, not_undone
 
 NOT_RELEASED = -1
+WAITING_PART = f'"{PART}":"{WAITS}"'  # in what was seen by somebody who looked at a part of the annotations
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def _waiting(connection: Connection, dataset: str, rows: Sequence[sa.Row[tuple[o
         samples = [row.sample_id for row in part]
         said = sa.select(decisions.c.sample_id).where(decisions.c.dataset == dataset, not_undone())
         said = said.where(decisions.c.verdict != "distinct")  # which says nothing of the label
+        said = said.where(~sa.func.coalesce(decisions.c.seen, "").contains(WAITING_PART, autoescape=True))
         answered = set(connection.execute(said.where(decisions.c.sample_id.in_(samples))).scalars())
         ids = {row.item_id for row in part} | set(samples)
         there = sa.select(items.c.item_id).where(items.c.dataset == dataset, items.c.queue == "open")

@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import Engine
 
 from curation import cli, manifest, review, store
+from curation.decisions import Action, Decision
+from curation.edits import ENOUGH, WAITS, facts_of, write_seen
 from curation.estimate_pictures import MOST_COUNTED, PictureEvidence, estimate_pictures, most_counted
 from curation.manifest.publish import publish
 from curation.review import Context, verdict_action
@@ -20,6 +22,7 @@ from curation.review.audit import draw, estimate_of, labels_of, mix_in, picture_
 from curation.review.audit_pictures import Found, annotations_of, judged_pictures, labelled_pictures
 from curation.review.work_queue import refill
 from curation.runs import Run, read_run
+from curation.store.audits import release_draws
 from tests.app.annotated import DATASET, IDS, make_boxed_workspace, make_tagged_workspace
 from tests.test_estimate import population, reviewed
 
@@ -103,6 +106,32 @@ def test_a_correction_that_was_published_is_no_error_of_the_next_run(boxed: Plac
     first, second = boxed.found("v0001")[DOUBLED], boxed.found("v0002")[DOUBLED]
     assert first is not None
     assert (first.wrong, second) == (True, Found())
+
+
+@pytest.mark.parametrize(
+    ("part", "places", "expected"),
+    [(WAITS, (), "missing"), (WAITS, (1,), "missing"), (ENOUGH, (), None), (ENOUGH, (1,), 1), ("", (), 0)],
+)
+def test_who_looked_at_a_part_has_not_said_that_the_picture_is_right(
+    boxed: Place, part: str, places: tuple[int, ...], expected: Any
+) -> None:
+    facts = {f"{DOUBLED}-1": facts_of("bottle", (22, 22, 50, 88))}
+    if not part:
+        facts = {a.annotation_id: facts_of(a.label, a.box) for a in Annotations(annotations_of(boxed.run)).of(DOUBLED)}
+    lines = tuple({"change": "drop", "annotation_id": f"{DOUBLED}-{at}", "to": None,
+                   "from": {"label": "bottle", "box": [22, 22, 50, 88]}} for at in places)  # fmt: skip
+    verdict = "edit" if lines else "keep"
+    made = Decision(DOUBLED, DOUBLED, verdict, edits=lines, seen=write_seen(DOUBLED, facts, part))
+    draw(boxed.engine, boxed.run, 3, every=1, seed=1)
+    mix_in(boxed.engine, DATASET)
+    store.record(boxed.engine, Action("one", DATASET, "ann", (made,)))
+    found = boxed.found().get(DOUBLED, "missing")
+    assert (len(found.errors) if isinstance(found, Found) else found) == expected
+    waiting = release_draws(boxed.engine, DATASET, 3)
+    assert waiting is not None
+    assert (DOUBLED in [name for _, name in waiting[1]]) == (part == WAITS)
+    evidence = picture_evidence_of(boxed.engine, boxed.run).pictures
+    assert evidence.answered.sum() == (part != WAITS)
 
 
 # --- how suspicious
