@@ -143,8 +143,15 @@ def _check_task(name: str, task: str) -> None:
     """
     if task not in EXPORTERS[name].tasks:
         able = ", ".join(other for other, exporter in EXPORTERS.items() if task in exporter.tasks)
-        what = {"detection": "boxes", "multi-label": "several labels per picture"}.get(task, "one label per picture")
+        what = _HOLDS.get(task, "one label per picture")
         raise SettingsError(f"--format {name} cannot hold {what}; these can: {able or 'none yet'}.")
+
+
+_HOLDS = {
+    "detection": "boxes",
+    "multi-label": "several labels per picture",
+    "counts": "how many of each class there are",
+}
 
 
 def _sources(content: Content, run: Run | None) -> list[Path]:
@@ -189,7 +196,8 @@ def _facts(
 ) -> dict[str, Any]:
     chosen: dict[str, Any] = {"splits": list(settings.splits), "size": options.size, "seed": settings.seed}
     chosen["resplit"] = read_ratios(settings.ratios) if settings.ratios else None
-    labels = Counter(label for label in content.samples["label"].tolist() if label)
+    counted = content.rows if content.task == "counts" else content.samples
+    labels = Counter(label for label in counted["label"].tolist() if label)
     return {
         "exporter": settings.format,
         "images": options.images,
@@ -207,7 +215,7 @@ def _facts(
             "samples": len(content.samples),
             "splits": dict(sorted(Counter(content.samples["split"].tolist()).items())),
             "classes": dict(sorted(labels.items())),
-            "several_labels": content.ambiguous,
+            "several_labels": 0 if content.task == "counts" else content.ambiguous,
             "hard": int(content.samples["hard"].sum()),
         },
         "left_out": content.left_out,

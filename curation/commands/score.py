@@ -42,6 +42,12 @@ SOURCE, MODEL = "Reading the source", "The model that judges the labels"
     "how many of each are, by boxes or by numbers.",
 )
 @option(
+    "--count-column",
+    group=SOURCE,
+    metavar="NAME",
+    help="Column with how many of the label there are, or of what it is called itself (counts).",
+)
+@option(
     "--label-delimiter",
     group=SOURCE,
     metavar="TEXT",

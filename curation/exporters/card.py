@@ -7,8 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from curation.explain import visible
 from curation.exporters.contract import Content, Exporter, Saved
+from curation.exporters.marks import counts_of
 from curation.manifest import count_words
 
 MOST_CLASSES = 200  # of the table; curate-export.json has all
@@ -66,9 +70,13 @@ def _counts(content: Content, facts: Mapping[str, Any]) -> list[str]:
     said = [f"{count:,} {escape(why)}" for why, count in content.left_out.items() if count]
     words = [f"Left out of the version: {', '.join(said)}." if said else "No picture of the version is left out."]
     unlabelled = int((content.samples["class_id"] < 0).sum())
-    if unlabelled:
+    if unlabelled and content.task == "counts":
+        words.append(f"{unlabelled:,} pictures have none of any class.")
+    elif unlabelled:
         words.append(f"{unlabelled:,} pictures have no label (class -1).")
-    if content.ambiguous:
+    if content.task == "counts":
+        words.append(f"Of each class it says how many are in the picture: {int(counts_of(content).sum()):,} in all.")
+    elif content.ambiguous:
         words.append(f"{content.ambiguous:,} pictures have several right labels; the first is the label.")
     hard = int(content.samples["hard"].sum())
     if hard:
@@ -81,6 +89,8 @@ def _counts(content: Content, facts: Mapping[str, Any]) -> list[str]:
 
 
 def _classes(content: Content, saved: Saved) -> list[str]:
+    if content.task == "counts":
+        return _counted_classes(content)
     counts = Counter(content.samples["class_id"].tolist())
     folders = bool(saved.class_folders)
     lines = ["| class | label | pictures |" + (" folder |" if folders else "")]
@@ -88,6 +98,16 @@ def _classes(content: Content, saved: Saved) -> list[str]:
     for k, label in enumerate(content.classes[:MOST_CLASSES]):
         folder = f" {escape(saved.class_folders[k])} |" if folders else ""
         lines.append(f"| {k} | {escape(label)} | {counts[k]:,} |{folder}")
+    more = len(content.classes) - MOST_CLASSES
+    return [*lines, "", *([f"... and {more:,} more classes.", ""] if more > 0 else [])]
+
+
+def _counted_classes(content: Content) -> list[str]:
+    counts = counts_of(content)
+    lines = ["| class | label | in all | pictures with it | at most |", "|---:|---|---:|---:|---:|"]
+    for k, label in enumerate(content.classes[:MOST_CLASSES]):
+        mine = counts[:, k]
+        lines.append(f"| {k} | {escape(label)} | {mine.sum():,} | {(mine > 0).sum():,} | {mine.max(initial=0):,} |")
     more = len(content.classes) - MOST_CLASSES
     return [*lines, "", *([f"... and {more:,} more classes.", ""] if more > 0 else [])]
 
@@ -102,10 +122,12 @@ def _history(history: Mapping[str, Any]) -> list[str]:
 
 
 def _limits(content: Content) -> Iterable[str]:
-    labelled = content.samples[content.samples["class_id"] >= 0]
-    single = [label for label, count in labelled["label"].value_counts().items() if count == 1]
-    if single:
-        yield f"{len(single):,} classes have one picture only."
+    owners = np.repeat(np.arange(len(content.samples)), [len(ids) for ids in content.class_ids])
+    labelled = pd.DataFrame({"split": content.samples["split"].to_numpy(object)[owners]})
+    labelled["class_id"] = [k for ids in content.class_ids for k in ids]
+    single = labelled["class_id"].value_counts().eq(1)
+    if single.any():
+        yield f"{int(single.sum()):,} classes have one picture only."
     if len(content.splits) > 1:
         sizes = labelled.groupby("split")["class_id"].nunique()
         for split in content.splits:

@@ -11,11 +11,20 @@ from typing import Any
 
 from curation.exporters.annotations import all_marks, decimal
 from curation.exporters.contract import Content, Exporter, Options, Saved
-from curation.exporters.marks import marks_of, plain
+from curation.exporters.marks import counts_of, marks_of, plain
 from curation.exporters.names import file_names, safe_name
 from curation.exporters.pictures import folders_above, picture_names, place_pictures
 from curation.importers.json_file import to_json
-from curation.importers.own_tables import BOXES, CLASS_COLUMNS, CLASSES, FACTS, SEVERAL, SINGLE
+from curation.importers.own_tables import (
+    BOXES,
+    CLASS_COLUMNS,
+    CLASSES,
+    COUNTED,
+    FACTS,
+    SEVERAL,
+    SINGLE,
+    count_names,
+)
 from curation.issue_files import defuse
 from curation.progress import Progress
 
@@ -28,9 +37,10 @@ _APOSTROPHE = (
 def save(content: Content, options: Options, folder: Path, progress: Progress) -> Saved:
     """Write the table, and the pictures in folders as they are in the source.
 
-    One label a picture: `labels.csv`, one line per picture. Several: the same with JSON lists. Boxes: `boxes.csv`, one
-    line per box with the columns that TensorFlow's Object Detection API began with, and a line without class for a
-    picture in which nothing is. `classes.csv` has the class list of the last two.
+    One label a picture: `labels.csv`, one line per picture. Several: the same with JSON lists. Counts: the same with a
+    column of numbers per class. Boxes: `boxes.csv`, one line per box with the columns that TensorFlow's Object
+    Detection API began with, and a line without class for a picture in which nothing is. `classes.csv` has the class
+    list of all but the first.
     """
     names = tree_names(content)
     hashes, notes = place_pictures(content, names, options.images, folder, progress)
@@ -42,6 +52,10 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
     elif content.task == "multi-label":
         name, columns, rows = NAME, SEVERAL, _several(content, names)
         notes.append("labels and class_ids are JSON lists; attributes is one with an object per label, or nothing.")
+    elif content.task == "counts":
+        name, columns, rows = NAME, COUNTED, _counted(content, names)
+        notes.append("A column per class says how many of it are in the picture; classes.csv has their order.")
+        notes.append("What was said of a single one of several is only in curate-export.json.")
     else:
         name, columns, rows = BOXES_NAME, BOXES, _boxes(content, names)
         notes.append("Corners are edges in pixels of the upright picture, from 0. A line without class: nothing in it.")
@@ -51,6 +65,9 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
         columns = (*columns, FACTS)
         said = dict(zip(names, facts, strict=True))
         rows = ([*row, said[str(row[0])]] for row in rows)
+    if content.task == "counts":
+        columns = (*columns, *map(defuse, count_names(content.classes)))
+        rows = ([*row, *counts] for row, counts in zip(rows, counts_of(content).tolist(), strict=True))
     _write(folder / name, columns, rows)
     files = [name]
     if content.task != "single-label":
@@ -100,6 +117,13 @@ def _several(content: Content, names: list[str]) -> Iterator[list[Any]]:
         yield [name, labels, ids, split, group, int(hard), sample_id, _json(attributes) if any(attributes) else ""]
 
 
+def _counted(content: Content, names: list[str]) -> Iterator[list[Any]]:
+    """Without the numbers of classes."""
+    columns = (content.samples[name].tolist() for name in ("split", "group", "hard", "sample_id"))
+    for name, split, group, hard, sample_id in zip(names, *columns, strict=True):
+        yield [name, split, group, int(hard), sample_id]
+
+
 def _boxes(content: Content, names: list[str]) -> Iterator[list[Any]]:
     columns = (content.samples[name].tolist() for name in ("width_px", "height_px", "split", "group", "sample_id"))
     rows = zip(names, marks_of(content), content.samples["hard"].tolist(), *columns, strict=True)
@@ -132,5 +156,5 @@ EXPORTER = Exporter(
     images=("copy", "link", "symlink"),
     sized=False,
     reading="import pandas as pd\n\ntable = pd.read_csv('DEST/labels.csv', keep_default_na=False, dtype=str)",
-    tasks=("single-label", "multi-label", "detection"),
+    tasks=("single-label", "multi-label", "detection", "counts"),
 )

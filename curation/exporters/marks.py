@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from curation.exporters.contract import Content
 
@@ -41,6 +42,15 @@ def marks_of(content: Content) -> Iterator[list[Mark]]:
             for k in sorted(range(start, end), key=lambda k: (len(ids[k]), ids[k]))
             if labels[k] != ""
         ]
+
+
+def counts_of(content: Content) -> np.ndarray:
+    """(N, K) int64: how many annotations of each class each of `content.samples` has."""
+    rows = content.rows[content.rows["label"] != ""]
+    found = np.zeros((len(content.samples), len(content.classes)), dtype=np.int64)
+    row = pd.Index(content.samples["sample_id"]).get_indexer(rows["sample_id"])
+    np.add.at(found, (row, pd.Index(content.classes).get_indexer(rows["label"])), 1)
+    return found
 
 
 def sample_facts(content: Content) -> list[dict[str, Any]]:

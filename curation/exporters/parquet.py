@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from curation.exporters.contract import Content, Exporter, Options, Saved
+from curation.exporters.marks import counts_of
 from curation.exporters.names import file_names, word_names
 from curation.exporters.pictures import encoded, new_hash, picture_names, place_pictures
 from curation.files import failpoint
@@ -22,7 +23,8 @@ DIGITS = 6  # of the row number in a path, so that paths sort as the rows do
 
 def save(content: Content, options: Options, folder: Path, progress: Progress) -> Saved:
     """Write one table per split and 500 MB with the columns `image` (or `file_name`, beside the pictures), `label`
-    (a ClassLabel), `labels` (all that are right), `hard`, `group`, `sample_id` and `attributes`."""
+    (a ClassLabel), `labels` (all that are right), `hard`, `group`, `sample_id` and `attributes`; of a set of counts
+    `counts`, a list of numbers in the order of the classes, for the first two."""
     splits = dict(zip(content.splits, word_names(content.splits, "train"), strict=True))
     if options.images == "inside":
         saved = _inside(content, splits, folder, progress)
@@ -37,7 +39,11 @@ def save(content: Content, options: Options, folder: Path, progress: Progress) -
     saved.front_matter += ["---", ""]
     renamed = [f"`{name}` is the split {split!r}" for split, name in splits.items() if split not in ("", name)]
     saved.notes += [f"Names of splits can only have letters, digits and `_`: {', '.join(renamed)}."] if renamed else []
-    saved.notes.append("label is -1 where there is none; labels has all that are right, of equal weight.")
+    saved.notes.append(
+        "counts has a number per class, in the order of the table of classes below."
+        if content.task == "counts"
+        else "label is -1 where there is none; labels has all that are right, of equal weight."
+    )
     return saved
 
 
@@ -126,7 +132,8 @@ def _writer(path: Path, schema: Any) -> Any:
 
     # Pictures are compressed already; of each other column, a dictionary says what there is to say.
     none = ["image.bytes", "image.path"]
-    packed = {name: "NONE" if name in none else "ZSTD" for name in [*none, *schema.names, "labels.list.element"]}
+    lists = ["labels.list.element", "counts.list.element"]
+    packed = {name: "NONE" if name in none else "ZSTD" for name in [*none, *schema.names, *lists]}
     return pq.ParquetWriter(
         path, schema, compression=packed, use_dictionary=["group", "label"], write_statistics=["label", "sample_id"]
     )
@@ -135,12 +142,10 @@ def _writer(path: Path, schema: Any) -> Any:
 def _columns(content: Content) -> dict[str, list[Any]]:
     attributes = content.rows.drop_duplicates("sample_id")["attributes"].tolist()
     columns = {name: content.samples[name].tolist() for name in ("hard", "group", "sample_id")}
-    return {
-        "label": content.samples["class_id"].tolist(),
-        "labels": [list(ids) for ids in content.class_ids],
-        **columns,
-        "attributes": attributes,
-    }
+    labels = {"label": content.samples["class_id"].tolist(), "labels": [list(ids) for ids in content.class_ids]}
+    if content.task == "counts":
+        labels = {"counts": counts_of(content).tolist()}
+    return {**labels, **columns, "attributes": attributes}
 
 
 def _block(schema: Any, first: list[Any], columns: dict[str, list[Any]], rows: list[int]) -> Any:
@@ -157,14 +162,18 @@ def _schema(content: Content, first: Any, name: str) -> Any:
 
     label = {"names": content.classes, "_type": "ClassLabel"}
     text = {"dtype": "string", "_type": "Value"}
+    number = {"dtype": "int64", "_type": "Value"}
+    labels = {"label": label, "labels": {"feature": label, "_type": "Sequence"}}
+    if content.task == "counts":
+        labels = {"counts": {"feature": number, "_type": "Sequence"}}
     features: dict[str, Any] = {
         name: {"_type": "Image"} if name == "image" else text,
-        "label": label,
-        "labels": {"feature": label, "_type": "Sequence"},
+        **labels,
         "hard": {"dtype": "bool", "_type": "Value"},
         **dict.fromkeys(("group", "sample_id", "attributes"), text),
     }
-    types = [first, pa.int64(), pa.list_(pa.int64()), pa.bool_(), pa.string(), pa.string(), pa.string()]
+    numbers = [pa.list_(pa.int64())] if content.task == "counts" else [pa.int64(), pa.list_(pa.int64())]
+    types = [first, *numbers, pa.bool_(), pa.string(), pa.string(), pa.string()]
     return pa.schema(
         list(zip(features, types, strict=True)),
         metadata={"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)},
@@ -176,5 +185,5 @@ EXPORTER = Exporter(
     images=("inside", "copy", "link", "symlink"),
     sized=False,
     reading="from datasets import load_dataset\n\ndata = load_dataset('DEST')",
-    tasks=("single-label", "multi-label"),
+    tasks=("single-label", "multi-label", "counts"),
 )

@@ -84,9 +84,12 @@ def send(
 
     Raises
     ------
-    SettingsError : the name is that of a data set that is not ours, or a label cannot be kept in MongoDB.
+    SettingsError : the name is that of a data set that is not ours, or a label cannot be kept in MongoDB, or the labels
+        are counts.
     SourceError : a picture that has to be copied cannot be read.
     """
+    if content.task not in KINDS:
+        raise SettingsError("FiftyOne has no labels that say how many of a class there are; export as csv or parquet.")
     _refuse_labels(content)
     ids = content.samples["sample_id"].tolist()
     with progress.stage("Finding pictures", len(ids)) as advance:

@@ -211,6 +211,7 @@ class Builder:
         settings: Mapping[str, Any] | None = None,
         boxes: bool = True,
         add_unnamed: bool = True,
+        task: str = "",
         progress: Progress = SILENT,
     ) -> Records:
         """The tables of all that was said.
@@ -218,6 +219,7 @@ class Builder:
         classes, about, settings : of `Records`
         boxes : it is a format of boxes: the task is detection even where there is no box in it
         add_unnamed : pictures of the listing that were not named are samples without a label
+        task : that the source says it is for; `options.task` goes before
 
         Raises
         ------
@@ -236,7 +238,7 @@ class Builder:
             samples = self._samples(order)
             table = self._annotations(kept, values, order, samples["sample_id"].tolist())
             boxes = boxes or PIXELS in self._kinds or SHARES in self._kinds
-            table, task, more = fit_task(table, samples, boxes, self.options.task)
+            table, task, more = fit_task(table, samples, boxes, self.options.task or task)
             notes += more
             advance(len(order))
         if table.empty:

@@ -20,6 +20,7 @@ LABEL_NAMES = (
 )
 SPLIT_NAMES = ("split subset",)
 GROUP_NAMES = ("group groupid",)
+COUNT_NAMES = "count counts number quantity amount howmany"
 
 
 def find_columns(

@@ -75,7 +75,7 @@ def load(source: str, options: ImportOptions, workspace: Path, progress: Progres
             builder.used(f"{where.rpartition('/')[0]}/{CLASSES}".lstrip("/"))
     adder.note_repeated()
     found = classes or [{"name": label} for label in adder.labels]
-    return builder.records(found, boxes=adder.boxes, progress=progress)
+    return builder.records(found, boxes=adder.boxes, task=adder.task, progress=progress)
 
 
 def _first_line(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ _USED_BY: dict[str, frozenset[str]] = {
     "table": frozenset(
         {
             *("labels", "image_column", "label_column", "split_column", "group_column", "encoding"),
-            *("label_delimiter", "task"),
+            *("label_delimiter", "task", "count_column"),
         }
     ),
-    "csv": frozenset({"encoding", "task", "label_delimiter"}),
+    "csv": frozenset({"encoding", "task", "label_delimiter", "count_column"}),
     "arrays": frozenset({"image_column", "label_column"}),
     "torchvision": frozenset(),
     "fiftyone": frozenset({"label_column", "split_column", "task"}),
@@ -56,6 +56,8 @@ class ImportOptions:
     label_delimiter : what stands between the labels of a cell that has several; "" = a cell is one label, but for lists
         in JSON
     task : what the labels are for, one of curation.records.TASKS; "" = what the source holds
+    count_column : of a table, the column that says how many of the label a picture has, or how many of what the column
+        is called; the task is `counts` then; "" = guess from the usual names where that is the task
     box_origin : where the corners of boxes are counted from in Pascal VOC: "0" = edges, from 0; "1" = pixels, from 1,
         the last one included; "auto" = "1" for files that say they are of the VOC challenge, else "0"
     """
@@ -71,6 +73,7 @@ class ImportOptions:
     encoding: str = ""
     label_delimiter: str = ""
     task: str = ""
+    count_column: str = ""
     box_origin: str = "auto"
 
     def changed(self) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def make_options(options: ImportOptions | Mapping[str, Any] | None) -> ImportOpt
             values["labels"] = str(values["labels"])
         options = ImportOptions(**values)
     _check(options)
-    return options
+    return replace(options, task="counts") if options.count_column else options
 
 
 def check_format(name: str, options: ImportOptions) -> None:
@@ -123,6 +126,8 @@ def _check(options: ImportOptions) -> None:
         raise SettingsError(f"class_folder is {options.class_folder!r}; it can be {', '.join(CLASS_FOLDERS)}.")
     if options.task and options.task not in TASKS:
         raise SettingsError(f"task is {options.task!r}; it can be {', '.join(TASKS)}.")
+    if options.count_column and options.task not in ("", "counts"):
+        raise SettingsError(f"--count-column is of --task counts; this is --task {options.task}.")
     if options.box_origin not in BOX_ORIGINS:
         raise SettingsError(f"box_origin is {options.box_origin!r}; it can be {', '.join(BOX_ORIGINS)}.")
     if options.labels and (options.label_from_name or options.label_pattern):

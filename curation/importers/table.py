@@ -130,7 +130,7 @@ def _load_many(
     classes = read_classes(table.file.parent) if is_own(table.columns) else []
     found = classes or [{"name": label} for label in adder.labels]
     whole = bool(options.labels) and adder.boxes
-    return builder.records(found, boxes=adder.boxes, add_unnamed=whole, progress=progress)
+    return builder.records(found, boxes=adder.boxes, task=adder.task, add_unnamed=whole, progress=progress)
 
 
 def match(

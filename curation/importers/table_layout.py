@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curation.errors import LabelParseError
+from curation.errors import LabelParseError, SettingsError, SourceError
 from curation.importers.assemble import shown
-from curation.importers.columns import GROUP_NAMES, IMAGE_NAMES, LABEL_NAMES, SPLIT_NAMES, fold_name
+from curation.importers.box_tables import number
+from curation.importers.columns import COUNT_NAMES, GROUP_NAMES, IMAGE_NAMES, LABEL_NAMES, SPLIT_NAMES, fold_name
 from curation.importers.options import ImportOptions
-from curation.importers.own_tables import is_own
+from curation.importers.own_tables import are_set_off, count_columns, is_counted, is_own
 from curation.importers.table_file import Table
 
 # Columns of a box, folded: the corners, or one corner and the sides. The first set that is there counts.
@@ -33,14 +34,16 @@ SIDES = (
 _TRUE, _FALSE = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false", ""})
 _SEVERAL = "labels tags classes categories"
 MOST_LABELS = 10_000  # in one cell
+MOST_COUNTED = 10_000  # of one class in one picture
 
 
 @dataclass
 class Layout:
     """kind : "single", "one" (as single, but of rows of one picture all labels count), "boxes", "flags" (a column of 0
-        and 1 per class) or "lists" (a cell with several labels)
+        and 1 per class), "counts" (a column with a number per class) or "lists" (a cell with several labels)
     box : the four columns of a box; sides : the last two are width and height
     flags : the columns that are classes, as they are called; labels : what the classes are called
+    count : of "one", the column that says how many of the label there are
     """
 
     kind: str
@@ -48,6 +51,7 @@ class Layout:
     sides: bool = False
     flags: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    count: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -56,14 +60,19 @@ def layout_of(table: Table, options: ImportOptions) -> Layout:
     box, sides = box_columns(list(table.columns))
     if box:
         return Layout("boxes", box, sides)
-    if is_own(table.columns):
-        return Layout("lists" if "label" not in table.columns else "single")
-    label = options.label_column or _label_column(list(table.columns))
+    columns = list(table.columns)
+    if is_counted(columns):
+        flags, labels = count_columns(columns)
+        return Layout("counts", flags=flags, labels=labels)
+    if is_own(columns):
+        return Layout("lists" if "label" not in columns else "single")
+    label = options.label_column or _label_column(columns)
     if label:
         if options.label_delimiter or _are_lists(table, label):
             return Layout("lists")
-        return Layout("one" if options.task == "multi-label" else "single", notes=_hint(table, label))
-    return _flags(table, options)
+        one = "one" if options.task in ("multi-label", "counts") else "single"
+        return Layout(one, count=_count_column(table, options), notes=_hint(table, label))
+    return _counts(table, options) if options.task == "counts" else _flags(table, options)
 
 
 def box_columns(columns: Sequence[str]) -> tuple[tuple[str, ...], bool]:
@@ -147,9 +156,7 @@ def _hint(table: Table, label: str) -> list[str]:
 
 def _flags(table: Table, options: ImportOptions) -> Layout:
     """A table of 0 and 1, with a column per class; "single" where there are no two such columns."""
-    named = {options.image_column, options.split_column, options.group_column}
-    roles = " ".join([*IMAGE_NAMES, *SPLIT_NAMES, *GROUP_NAMES]).split()
-    columns = [name for name in table.columns if name not in named and fold_name(name) not in roles]
+    columns = _without_role(table, options)
     flags, odd = [], []
     for name in columns:
         cells = set(table.columns[name])
@@ -159,15 +166,128 @@ def _flags(table: Table, options: ImportOptions) -> Layout:
         elif len(wrong) < len(cells) and cells - wrong - {""}:
             odd.append(name)
     if len(flags) < (1 if options.task == "multi-label" else 2):
+        _refuse_counts(table, columns)
         return Layout("single")
     notes = []
     if odd:
         name = odd[0]
         row = next(row for row, cell in enumerate(table.columns[name]) if cell.strip().lower() not in _TRUE | _FALSE)
         cell = table.columns[name][row]
-        notes.append(f"The column {shown(name)} is no class: {table.place(row)} says {shown(cell)}, not 0 or 1.")
-    labels = [name[1:] for name in flags] if all(name.startswith(" ") for name in flags) else flags
+        more = f" {_SAY_COUNTS}" if _is_count(cell) else ""
+        notes.append(f"The column {shown(name)} is no class: {table.place(row)} says {shown(cell)}, not 0 or 1.{more}")
+    labels = [name[1:] for name in flags] if are_set_off(flags) else flags
     return Layout("flags", flags=tuple(flags), labels=tuple(labels), notes=notes)
+
+
+_SAY_COUNTS = "If the numbers say how many of each class are in a picture, say --task counts."
+
+
+def _without_role(table: Table, options: ImportOptions) -> list[str]:
+    """The columns that are neither picture nor split nor group, as far as their names tell."""
+    named = {options.image_column, options.split_column, options.group_column}
+    roles = " ".join([*IMAGE_NAMES, *SPLIT_NAMES, *GROUP_NAMES]).split()
+    return [name for name in table.columns if name not in named and fold_name(name) not in roles]
+
+
+def _refuse_counts(table: Table, columns: Sequence[str]) -> None:
+    """Say what a table without labels, but with whole numbers, may be.
+
+    Raises
+    ------
+    SourceError : there are such columns; names some.
+    """
+    found = [name for name in columns if _share_of_counts(table, name) == 1]
+    if found:
+        some = ", ".join(map(shown, found[:3])) + (" ..." if len(found) > 3 else "")
+        raise SourceError(
+            f"{table.file.name} has no column of labels, nor columns of 0 and 1, but of whole numbers: {some}. "
+            f"{_SAY_COUNTS}"
+        )
+
+
+def _counts(table: Table, options: ImportOptions) -> Layout:
+    """A table with a number per class: all columns in which most of what is said are whole numbers.
+
+    Raises
+    ------
+    SourceError : there is no such column; SettingsError : nor the one that was named.
+    """
+    if options.count_column:
+        flags, odd = [_count_column(table, options)], []
+    else:
+        shares = {name: _share_of_counts(table, name) for name in _without_role(table, options)}
+        flags = [name for name, share in shares.items() if share >= 0.5]
+        odd = [name for name, share in shares.items() if 0 < share < 0.5]
+    if not flags:
+        raise SourceError(
+            f"{table.file.name} has neither a column of labels nor one of whole numbers, so nothing is counted there. "
+            f"Name the first with --label-column, or the second with --count-column."
+        )
+    notes = [f"The column {shown(odd[0])} is no class: most of its cells are no whole numbers."] if odd else []
+    labels = [name[1:] for name in flags] if are_set_off(flags) else flags
+    return Layout("counts", flags=tuple(flags), labels=tuple(labels), notes=notes)
+
+
+def _count_column(table: Table, options: ImportOptions) -> str:
+    """The column that says how many, "" where there is none."""
+    if options.count_column:
+        if options.count_column not in table.columns:
+            some = ", ".join(map(shown, list(table.columns)[:20]))
+            raise SettingsError(
+                f"{table.file.name} has no column {shown(options.count_column)} (--count-column); it has {some}."
+            )
+        return options.count_column
+    if options.task != "counts":
+        return ""
+    return next((name for name in table.columns if fold_name(name) in COUNT_NAMES.split()), "")
+
+
+def _share_of_counts(table: Table, name: str) -> float:
+    """Of the cells of a column that say something, how many are counts; 0 where none says anything."""
+    cells = [cell for cell in table.columns[name] if cell.strip()]
+    return sum(map(_is_count, cells)) / len(cells) if cells else 0.0
+
+
+def _is_count(cell: str) -> bool:
+    try:
+        read_count(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def read_count(cell: str) -> int:
+    """How many a cell says: a whole number from 0 on, as `3` or `3.0`; an empty cell says 0.
+
+    Raises
+    ------
+    ValueError : it says none, or more than MOST_COUNTED.
+    """
+    text = cell.strip().lower()
+    if text in ("", "true", "false"):
+        return int(text == "true")
+    value = number(text)
+    if value < 0 or value != int(value):
+        raise ValueError(f"{shown(cell)} is no whole number from 0 on")
+    if value > MOST_COUNTED:
+        raise ValueError(f"{shown(cell)} is more than {MOST_COUNTED:,}, which nobody has counted")
+    return int(value)
+
+
+def counted_labels(columns: Mapping[str, Sequence[str]], layout: Layout, row: int) -> list[str]:
+    """The classes of a row of numbers, each as often as its column says.
+
+    Raises
+    ------
+    ValueError : a cell that is no count; names the column.
+    """
+    found: list[str] = []
+    for name, label in zip(layout.flags, layout.labels, strict=True):
+        try:
+            found += [label] * read_count(columns[name][row])
+        except ValueError as error:
+            raise ValueError(f"column {shown(name)}: {error}") from error
+    return found
 
 
 def flagged(columns: Mapping[str, Sequence[str]], layout: Layout, row: int) -> list[str]:

@@ -15,7 +15,7 @@ from curation.importers.columns import find_columns, fold_name
 from curation.importers.options import ImportOptions
 from curation.importers.own_tables import FACTS, is_own, restored
 from curation.importers.table_file import Table
-from curation.importers.table_layout import Layout, flagged, read_labels
+from curation.importers.table_layout import Layout, counted_labels, flagged, read_count, read_labels
 from curation.wording import counted
 
 _OWN = ("class_id", "class_ids", "hard", "sample_id", "attributes", FACTS)  # columns of our tables with a meaning here
@@ -47,6 +47,7 @@ class TableAdder:
     found : how many rows have a picture
     boxes : whether there was a table of boxes
     labels : all labels that columns stand for, in their order
+    task : "counts" where a table of ours has numbers; "" = none is said
     """
 
     def __init__(self, builder: Builder, options: ImportOptions) -> None:
@@ -56,6 +57,7 @@ class TableAdder:
         self.labels: dict[str, None] = {}
         self.boxes = False
         self.found = 0
+        self.task = ""
 
     def add(self, table: Table, layout: Layout, folder: str = "", split: str = "", where: str = "") -> None:
         """Add one table.
@@ -76,11 +78,12 @@ class TableAdder:
         for note in [*layout.notes, *notes]:
             self._builder.note(note)
         self.labels |= dict.fromkeys(layout.labels)
-        taken = {*filter(None, roles.values()), *layout.box, *layout.flags, *(_OWN if own else ())}
+        taken = {*filter(None, (*roles.values(), layout.count)), *layout.box, *layout.flags, *(_OWN if own else ())}
         stated = _stated_columns(table, taken) if layout.kind == "boxes" else ()
         others = [name for name in table.columns if name not in taken and name not in stated]
         reading = _Reading(table, layout, roles["label"], others, own, where, Counter(self._said))
         self.boxes |= layout.kind == "boxes"
+        self.task = "counts" if layout.kind == "counts" else self.task
         for row, cell in enumerate(table.columns[roles["image"]]):
             path, why = self._find(cell, folder)
             line = int(table.lines[row])
@@ -88,6 +91,11 @@ class TableAdder:
                 self._builder.reject(cell[:1000], f"{where} line {line}: {why}")
                 continue
             self.found += 1
+            try:
+                labels = [] if layout.kind == "boxes" else self._labels(reading, row)
+            except ValueError as error:
+                self._builder.reject(path, f"{where} line {line}: {error}")
+                continue
             group = table.columns[roles["group"]][row] if roles["group"] else ""
             named = canonical_split(table.columns[roles["split"]][row]) if roles["split"] else split
             facts = table.columns[FACTS][row] if own and FACTS in table.columns else None
@@ -96,7 +104,7 @@ class TableAdder:
             if layout.kind == "boxes":
                 self._add_box(reading, row, picture, path)
             else:
-                self._add_labels(reading, row, picture, path)
+                self._add_labels(reading, row, picture, path, labels)
 
     def note_repeated(self) -> None:
         """Say how many rows of later tables earlier ones had."""
@@ -129,16 +137,28 @@ class TableAdder:
         attributes = table.columns["attributes"][row] if reading.own else reading.attributes(row)
         self._builder.annotate(picture, label, box, attributes, where, line)
 
-    def _add_labels(self, reading: _Reading, row: int, picture: int, path: str) -> None:
+    def _labels(self, reading: _Reading, row: int) -> list[str]:
+        """The labels of a row, one that counts several times as often.
+
+        Raises
+        ------
+        ValueError : a cell that should be a number and is none; LabelParseError : one that should be a list.
+        """
         table, layout = reading.table, reading.layout
         if layout.kind == "flags":
-            labels = flagged(table.columns, layout, row)
-        elif layout.kind == "one":
-            labels = list(filter(None, [table.columns[reading.label][row]]))
-        else:
-            delimiter = "" if reading.own else self._options.label_delimiter
-            labels = read_labels(table.columns[reading.label][row], delimiter, table.place(row))
-        own_attributes = _attribute_list(table, row, len(labels)) if reading.own else []
+            return flagged(table.columns, layout, row)
+        if layout.kind == "counts":
+            return counted_labels(table.columns, layout, row)
+        if layout.kind == "one":
+            times = read_count(table.columns[layout.count][row]) if layout.count else 1
+            return list(filter(None, [table.columns[reading.label][row]])) * times
+        delimiter = "" if reading.own else self._options.label_delimiter
+        return read_labels(table.columns[reading.label][row], delimiter, table.place(row))
+
+    def _add_labels(self, reading: _Reading, row: int, picture: int, path: str, labels: Sequence[str]) -> None:
+        table = reading.table
+        listed = reading.own and reading.layout.kind == "lists"
+        own_attributes = _attribute_list(table, row, len(labels)) if listed else []
         for at, label in enumerate(labels):
             if not self._repeated((path, label), reading.before):
                 attributes = own_attributes[at] if own_attributes else reading.attributes(row)
@@ -190,7 +210,7 @@ def image_column(table: Table, layout: Layout, options: ImportOptions) -> str:
 def _roles(table: Table, layout: Layout, options: ImportOptions) -> tuple[dict[str, str], list[str]]:
     if is_own(table.columns):
         image = "filename" if layout.kind == "boxes" else "file_name"
-        label = "class" if layout.kind == "boxes" else "labels"
+        label = {"boxes": "class", "counts": ""}.get(layout.kind, "labels")
         return {"image": image, "label": label, "split": "split", "group": "group"}, []
-    columns = [name for name in table.columns if name not in (*layout.box, *layout.flags)]
-    return find_columns(columns, options, table.file.name, label=layout.kind != "flags")
+    columns = [name for name in table.columns if name not in (*layout.box, *layout.flags, layout.count)]
+    return find_columns(columns, options, table.file.name, label=layout.kind not in ("flags", "counts"))
