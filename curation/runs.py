@@ -17,7 +17,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,6 +127,15 @@ def open_partial(workspace: Path, run_id: str) -> Partial:
         # again rather than trust it: folds are checkpointed, and the caller expects to write.
         (folder / "run.json").unlink(missing_ok=True)
     return Partial(Path(workspace), run_id, folder, resumed, lock)
+
+
+@contextmanager
+def scratch(workspace: Path, folder: Path) -> Iterator[Partial]:
+    """Something like a run at work, in a folder of the caller's that is no run and that nobody else writes to."""
+    with workspace_errors(folder):
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as lock:
+        yield Partial(Path(workspace), folder.name, folder, True, lock)
 
 
 def _lock(folder: Path) -> BinaryIO:

@@ -52,8 +52,10 @@ class Pictures:
     bound: int
 
 
-def boxes(records: Records, folder: Path, name: str, share: float, settings: ScoreSettings) -> Pictures:
-    """Boxes with errors of `share` times the benchmark's number."""
+def boxes(
+    records: Records, folder: Path, name: str, share: float, settings: ScoreSettings
+) -> tuple[Run, pd.Series]:  # fmt: skip
+    """A run on boxes with errors of `share` times the benchmark's number, and how many there are by file name."""
     source = folder / name
     source.mkdir(parents=True, exist_ok=True)
     table = plant(records, 0, share)
@@ -62,11 +64,11 @@ def boxes(records: Records, folder: Path, name: str, share: float, settings: Sco
     wrong = table[table["planted"] != ""]
     doubled = wrong[wrong["pair"] >= 0].drop_duplicates("pair")
     wrong = pd.concat([wrong[wrong["pair"] < 0], doubled])
-    return told(run, name, wrong["sample_id"].map(files).value_counts())
+    return run, wrong["sample_id"].map(files).value_counts()
 
 
-def tags(records: Records, folder: Path, settings: ScoreSettings) -> Pictures:
-    """Which classes are in each picture, some of them reversed."""
+def tags(records: Records, folder: Path, settings: ScoreSettings) -> tuple[Run, pd.Series]:
+    """A run on which classes are in each picture, some of them reversed, and how many are by file name."""
     source = folder / "tags"
     source.mkdir(parents=True, exist_ok=True)
     there = pd.crosstab(records.annotations["sample_id"], records.annotations["label"]) > 0
@@ -79,10 +81,17 @@ def tags(records: Records, folder: Path, settings: ScoreSettings) -> Pictures:
     pd.DataFrame(given, columns=there.columns).assign(image=names.to_numpy()).to_csv(source / "labels.csv", index=False)
     options = ImportOptions(labels=str(source / "labels.csv"), image_column="image", task="multi-label")
     run = score(source, replace(settings, name="tags"), folder, options)
-    return told(run, "tags", pd.Series(wrong.sum(axis=1), index=names.to_numpy()))
+    return run, pd.Series(wrong.sum(axis=1), index=names.to_numpy())
 
 
-def told(run: Run, name: str, errors: pd.Series) -> Pictures:
+def made(name: str, records: Records, folder: Path, settings: ScoreSettings) -> tuple[Run, pd.Series]:
+    """One of SETS, larger ones as they are before."""
+    if name == "tags":
+        return tags(records, folder, settings)
+    return boxes(records, folder, name.split()[0], 1.0 if name == "boxes" else 0.1, settings)
+
+
+def told(run: Run, errors: pd.Series, name: str) -> Pictures:
     """What a run thinks of its pictures, and their errors by file name."""
     labels, annotations, index = labels_of(run), annotations_of(run), open_index(run)
     rows = index.rows(labels["sample_id"])
@@ -145,11 +154,8 @@ def main() -> None:
         folder = args.workspace or Path(temporary)
         records = load(str(args.data / "bccd"), workspace=folder)
         for name in args.sets:
-            if name == "tags":
-                known = tags(records, folder, settings)
-            else:
-                known = boxes(records, folder, name.split()[0], 1.0 if name == "boxes" else 0.1, settings)
-                known = larger(known, 20) if "x" in name.split() else known
+            known = told(*made(name, records, folder, settings), name.split()[0])
+            known = larger(known, 20) if "x" in name.split() else known
             for design in args.designs:
                 lines += simulate(known, design, args.audits, args.bound or known.bound)
                 print(pd.DataFrame(lines[-2:]).to_string(index=False, float_format="%.3f"), flush=True)

@@ -18,8 +18,9 @@ from curation.decisions import Action, Decision
 from curation.errors import CurationError, NotFoundError, SettingsError, WeightsError
 from curation.manifest import NewVersion, manifest_folder, read, write_version
 from curation.manifest.changes import diff
-from curation.rehearsing import Rehearsal, RehearsalSettings, _copy, _outcome, rehearse, settings_of
+from curation.rehearsing import Rehearsal, RehearsalSettings, _copy, rehearse
 from curation.rehearsing.belief import believe, dataset_of
+from curation.rehearsing.outcome import outcome_of, settings_of
 from curation.rehearsing.planting import Belief, at_rate, draw_confusions, draw_truth, plant
 from curation.rehearsing.recall import SHARES, Trial, average_precision, expect, ranking
 from curation.report.rehearsal import render
@@ -347,10 +348,10 @@ def test_the_interval_holds_for_all_numbers_of_errors_that_there_may_be(scored: 
     plan, rng = rehearse(*scored[:2], FAST).outcomes[0].plan, np.random.default_rng(0)
     wrong = np.arange(3000) < 300
     trials = [Trial(rng.normal(0, 1, 3000) - 2 * wrong, wrong) for _ in range(3)]
-    known, wide = (_outcome(plan, trials, 300, 1.0, span).points[3] for span in ((1.0, 1.0), (0.5, 2.0)))
+    known, wide = (outcome_of(plan, trials, 300, 1.0, span, 0.0).points[3] for span in ((1.0, 1.0), (0.5, 2.0)))
     assert wide.recall == known.recall
     for factor in (0.5, 2.0):
-        point = _outcome(plan, trials, 300 * factor, factor, (1.0, 1.0)).points[3]
+        point = outcome_of(plan, trials, 300 * factor, factor, (1.0, 1.0), 0.0).points[3]
         assert wide.low <= point.low <= point.recall <= point.high <= wide.high
     assert wide.high - wide.low > 2 * (known.high - known.low)
 

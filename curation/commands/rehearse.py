@@ -42,6 +42,13 @@ MODEL = "Model and training"
     help="Where it is computed.",
 )
 @option("--no-flip", group=MODEL, is_flag=True, help="Do not mirror pictures (default: as the newest run).")
+@option(
+    "--predictions",
+    group=WHAT,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Boxes: what a detector found in pictures that it did not learn from, as COCO results (JSON).",
+)
 @option("--output", group=COMMON, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
         help="Where to write the page (default: rehearsal.html in the rehearsal's folder).")  # fmt: skip
 @store_option
@@ -55,6 +62,7 @@ def command(
     seed: int,
     device: str,
     no_flip: bool,
+    predictions: Path | None,
     output: Path | None,
     store: str,
     as_json: bool,
@@ -65,7 +73,9 @@ def command(
     DATASET is a name, or the source that was scored; without it, the only one of the workspace, else that of the latest
     run. The errors are of the kind that the newest run and your reviewers have seen: the same classes are mistaken for
     each other, as often, and rather on pictures that look so. The same training as in `curate score` ranks the copies.
-    Your data and versions are not changed. The same command again goes on where a killed one was.
+    Where pictures have several labels, or boxes, labels are left out and added, boxes get other classes and are doubled
+    (with --predictions also dropped and shifted), and what is reviewed is the picture. Your data and versions are not
+    changed. The same command again goes on where a killed one was.
     """
     from curation.rehearsing import RehearsalSettings, rehearse
     from curation.rehearsing.belief import dataset_of
@@ -82,6 +92,7 @@ def command(
         device=device,
         epochs=epochs,
         flip=False if no_flip else None,
+        predictions=predictions,
     )
     chosen = dataset_of(workspace, dataset)
     engine = open_store(store or workspace) if store or store_path(workspace).exists() else None
@@ -98,7 +109,7 @@ def _print(found: Rehearsal, page: Path) -> None:
     from rich.text import Text
 
     from curation.explain import visible
-    from curation.report.rehearsal import advice, lines_of, planted
+    from curation.report.rehearsal import advice, how_counted, kind_lines, lines_of, planted
     from curation.terminal import shown, stdout_console, table
 
     console = stdout_console()
@@ -108,7 +119,12 @@ def _print(found: Rehearsal, page: Path) -> None:
     for name, *figures in lines_of(found):
         drawn.add_row(shown(name) if name else "", *figures)
     console.print(drawn)
-    console.print("Found: the share of all wrong labels. Precision: how many of the reviewed labels are wrong.")
+    console.print(how_counted(found))
+    if kind_lines(found):
+        drawn = table("Trained", "Kind of error", ">Reviewed", ">Found", ">95 %")
+        for name, *figures in kind_lines(found):
+            drawn.add_row(shown(name) if name else "", *figures)
+        console.print(drawn)
     for note in found.notes:
         console.print(visible(note, 1000, False), soft_wrap=True)
     console.print(Text(visible(advice(found), 1000, False), style="bold"), soft_wrap=True)

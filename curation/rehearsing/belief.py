@@ -113,8 +113,8 @@ def dataset_of(workspace: Path, text: str | None = None) -> Dataset:
     )
 
 
-def newest_run(workspace: Path, dataset: Dataset) -> Run:
-    """The newest run of a data set that trained a model.
+def newest_run(workspace: Path, dataset: Dataset, array: str = "pred_probs") -> Run:
+    """The newest run of a data set that trained a model; array : one that shows it.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def newest_run(workspace: Path, dataset: Dataset) -> Run:
     found = [run for run in list_runs(workspace) if run.info.get("dataset") == dataset.name]
     if not found:
         raise NotFoundError(f"No run in {workspace} has scored {dataset.name}. Make one with: curate score SOURCE")
-    trained = [run for run in found if run.has_array("pred_probs")]
+    trained = [run for run in found if run.has_array(array)]
     if not trained:
         why = next((str(note) for note in found[-1].info["notes"] if "No model was trained" in str(note)), "")
         raise SettingsError(f"There is nothing to rehearse with {dataset.name}. {why or 'No model was trained.'}")

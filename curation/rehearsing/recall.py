@@ -1,4 +1,4 @@
-"""How many of all wrong labels are found when the most suspicious labels are reviewed first.
+"""How many of all errors are found when the most suspicious labels, or pictures, are reviewed first.
 
 (scores, which labels are wrong) of each repetition --ranking--> curves --expect--> recall and precision to expect
 """
@@ -20,10 +20,28 @@ LEAST_LUCK = 0.02
 
 @dataclass(frozen=True)
 class Trial:
-    """One repetition: score (R,) float64, low = suspicious; wrong (R,) bool, the labels that are known to be wrong."""
+    """One repetition, with R labels; or R pictures, each of which may hold several errors.
+
+    score : (R,) float64, low = suspicious
+    wrong : (R,) bool, what is known to be wrong
+    counts : (R,) float64, errors in each; None = one in what is wrong
+    planted : (R,) bool, what holds an error of any kind, if `wrong` is of one kind only; None = the same
+    """
 
     score: np.ndarray
     wrong: np.ndarray
+    counts: np.ndarray | None = None
+    planted: np.ndarray | None = None
+
+    @property
+    def errors(self) -> np.ndarray:
+        """(R,) float64, how many there are in each."""
+        return self.wrong.astype(np.float64) if self.counts is None else self.counts
+
+    @property
+    def apart(self) -> float:
+        """Of so many errors one by itself tells as much: those of one picture are found together (Kish 1965)."""
+        return float(self.errors.sum() / max((self.errors**2).sum(), 1e-9))
 
 
 @dataclass(frozen=True)
@@ -48,14 +66,13 @@ def ranking(trial: Trial, shares: Sequence[float] | np.ndarray, weight: float = 
         they are in each other's way as they would not be in the set: 1/3 where there are three times as many.
     """
     order = np.argsort(trial.score, kind="stable")
-    wrong = trial.wrong[order]
-    place = np.concatenate([[0.0], np.cumsum(np.where(wrong, weight, 1.0))])
-    found = np.concatenate([[0.0], np.cumsum(wrong)])
+    wrong, planted = trial.wrong[order], (trial.wrong if trial.planted is None else trial.planted)[order]
+    place = np.concatenate([[0.0], np.cumsum(np.where(planted, weight, 1.0))])
+    found, hit = (np.concatenate([[0.0], np.cumsum(values)]) for values in (trial.errors[order], wrong))
     reviewed = np.asarray(shares) * place[-1]
     # Between two labels a line: a share of a small set is seldom a whole number of labels.
-    hits = np.interp(reviewed, place, found)
-    precision = hits * weight / np.maximum(reviewed, 1e-12)
-    return hits / max(found[-1], 1.0), np.minimum(precision, 1.0)
+    precision = np.interp(reviewed, place, hit) * weight / np.maximum(reviewed, 1e-12)
+    return np.interp(reviewed, place, found) / max(found[-1], 1.0), np.minimum(precision, 1.0)
 
 
 def average_precision(trial: Trial, weight: float = 1.0) -> float:
@@ -84,7 +101,8 @@ def expect(trials: Sequence[Trial], errors: float, weight: float = 1.0) -> list[
     recall = np.stack([found for found, _ in measured])
     precision = np.stack([correct for _, correct in measured])
     luck = np.mean([_luck(trial, weight) for trial in trials], axis=0)
-    planted = np.array([max(int(trial.wrong.sum()), 1) for trial in trials])
+    planted = np.array([max(trial.errors.sum() * trial.apart, 1.0) for trial in trials])
+    errors = errors * float(np.mean([trial.apart for trial in trials]))
     told = []
     for place, share in enumerate(SHARES):
         mean = float(np.average(recall[:, place], weights=planted))

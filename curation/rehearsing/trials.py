@@ -46,7 +46,7 @@ def scores_of(
     folds = int(basis.run.info["settings"].get("folds", 5))
     seeds = [seed + trial for trial in range(len(copies))]
     files = [folder / _file_name(plan, folds, seed, labels) for seed, labels in zip(seeds, copies, strict=True)]
-    scores = [_read_scores(file, len(basis.samples)) for file in files]
+    scores = [read_scores(file, len(basis.samples)) for file in files]
     if all(score is not None for score in scores):
         return [score for score in scores if score is not None]
     images = pixels.gather(np.arange(len(basis.samples)))
@@ -119,7 +119,8 @@ class _Part(Progress):
         self._forward(self._left)
 
 
-def _read_scores(file: Path, count: int) -> np.ndarray | None:
+def read_scores(file: Path, count: int) -> np.ndarray | None:
+    """What an earlier try has kept, None where that is nothing or damaged."""
     try:
         scores: np.ndarray = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from curation.files import write_atomic
-from curation.rehearsing import Outcome, Rehearsal
+from curation.rehearsing.outcome import Outcome, Rehearsal
 from curation.rehearsing.recall import DRAWN
 from curation.report.document import MADE_BY, document
 from curation.report.markup import bdi, table, text
@@ -29,15 +29,21 @@ def write_page(found: Rehearsal, output: Path) -> Path:
 
 def render(found: Rehearsal) -> str:
     """The page as HTML text."""
-    head = ["Trained", "Average precision", "Reviewed", "Wrong labels found", "95 %", "Precision"]
+    of = "Errors found" if found.pictures else "Wrong labels found"
+    head = ["Trained", "Average precision", "Reviewed", of, "95 %", "Precision"]
     rows = [list(map(text, row)) for row in lines_of(found)]
     lines = [(outcome.name, outcome.curve) for outcome in found.outcomes] + [("by lot", list(DRAWN))]
-    plot = shares(DRAWN, lines, "p1", "Wrong labels found against labels reviewed")
+    what = "Errors found against pictures reviewed" if found.pictures else "Wrong labels found against labels reviewed"
+    plot = shares(DRAWN, lines, "p1", what)
     notes = "".join(f"<li>{text(note, 1000)}</li>" for note in found.notes)
     body = (
         f"<header><h1>{text(advice(found), 500)}</h1><p class='muted'>{bdi(found.dataset)}: "
         f"{text(planted(found), 1000)}</p></header>\n<main><section>{table(head, rows)}{plot}</section>\n"
     )
+    kinds = [list(map(text, row)) for row in kind_lines(found)]
+    if kinds:
+        of_kind = table(["Trained", "Kind of error", "Reviewed", "Found", "95 %"], kinds)
+        body += f"<section><h2>By kind of error</h2>{of_kind}</section>\n"
     if notes:
         body += f"<section><h2>Notes</h2><ul>{notes}</ul></section>\n"
     body += f"<section><h2>How to read this</h2>{HOW}</section>\n</main>\n"
@@ -62,20 +68,47 @@ def lines_of(found: Rehearsal) -> list[tuple[str, str, str, str, str, str]]:
             span = f"{percent(point.low)} to {percent(point.high)}"
             lines.append((*named, f"{point.share:.0%}", percent(point.recall), span, percent(point.precision)))
             named = ("", "")
-    named = ("(by lot)", f"{found.rate:.3f}")
+    by_lot = "" if found.pictures else percent(found.rate)
+    named = ("(by lot)", by_lot and f"{found.rate:.3f}")
     for point in found.outcomes[0].points:
-        lines.append((*named, f"{point.share:.0%}", f"{point.share:.0%}", "", percent(found.rate)))
+        lines.append((*named, f"{point.share:.0%}", f"{point.share:.0%}", "", by_lot))
         named = ("", "")
     return lines
+
+
+def kind_lines(found: Rehearsal) -> list[tuple[str, str, str, str, str]]:
+    """Of each kind of error: trained, kind, reviewed, found, its interval; none where there is one kind only."""
+    lines = []
+    for outcome in found.outcomes:
+        trained = outcome.name
+        for kind, points in outcome.kinds.items():
+            named = (trained, kind)
+            for point in points:
+                span = f"{percent(point.low)} to {percent(point.high)}"
+                lines.append((*named, f"{point.share:.0%}", percent(point.recall), span))
+                named = ("", "")
+            trained = ""
+    return lines
+
+
+def how_counted(found: Rehearsal) -> str:
+    """What the columns of `lines_of` are."""
+    if found.pictures:
+        return "Found: the share of all errors. Precision: how many of the reviewed pictures have one."
+    return "Found: the share of all wrong labels. Precision: how many of the reviewed labels are wrong."
 
 
 def planted(found: Rehearsal) -> str:
     """What was done, in a sentence."""
     low, high = found.rate_range
     span = f" ({low:.1%} to {high:.1%})" if high > low else ""
+    where = f" of {counted(found.pictures, 'picture')}" if found.pictures else ""
+    believed = f"{found.rate:.1%} are believed to be wrong"
+    if found.pictures:
+        believed = f"{found.rate:.1%} of that number are believed to be wrong, missing or too many"
     return (
-        f"{found.planted:,.0f} errors planted in {found.labels:,} labels, {counted(found.settings.seeds, 'time')}; "
-        f"{found.rate:.1%} are believed to be wrong{span}, {found.rate_from}."
+        f"{found.planted:,.0f} errors planted in {found.labels:,} labels{where}, "
+        f"{counted(found.settings.seeds, 'time')}; {believed}{span}, {found.rate_from}."
     )
 
 
@@ -84,8 +117,8 @@ def advice(found: Rehearsal) -> str:
     best = max(found.outcomes, key=lambda outcome: outcome.average_precision[0])
     point = best.points[-1]
     expected = (
-        f"Reviewing the first {point.share:.0%} of the queue should find about {percent(point.recall)} of the wrong "
-        f"labels ({percent(point.low)} to {percent(point.high)})"
+        f"Reviewing the first {point.share:.0%} of the queue should find about {percent(point.recall)} of the "
+        f"{'errors' if found.pictures else 'wrong labels'} ({percent(point.low)} to {percent(point.high)})"
     )
     others = [outcome for outcome in found.outcomes if outcome is not best]
     if not others:
