@@ -17,21 +17,20 @@ import pandas as pd
 
 import curation
 from curation.datasets import Dataset
-from curation.duplicates import find_duplicates
 from curation.errors import NotFoundError, SettingsError, WeightsError
 from curation.explain import visible
 from curation.files import write_atomic, write_json
 from curation.manifest.version_files import read_header
 from curation.pixels import Pixels, decode
 from curation.progress import SILENT, Progress
-from curation.proving import check_task, records_of, samples_of
-from curation.proving.arms import class_ids
+from curation.proving import PROVERS, check_task, with_units
 from curation.proving.compare import compare
 from curation.proving.holdout import HoldOut, choose_holdout, overlapping
+from curation.proving.single_label import truth_of
+from curation.proving.versions import AFTER, Versions, read_versions
 from curation.records import Records, empty_annotations, empty_samples, make_sample_id
 from curation.run_key import plain
 from curation.status import source_root
-from curation.training.folds import combine_groups
 from curation.training.plan import Plan, TrainingSettings, choose_plan
 from curation.training.planning import plan_for
 
@@ -63,17 +62,15 @@ def retrain(
 
     _check_output(output)
     check_task(dataset, settings.version)
-    samples, classes = samples_of(dataset, settings.version, settings.version)
+    versions = read_versions(dataset, settings.version, settings.version)
     cache = workspace / ".curate" / "cache"
-    records = records_of(samples, source_root(workspace, dataset))
+    records = versions.records(source_root(workspace, dataset))
     plan = plan_for(settings, records, workspace)
     pixels = decode(records, plan.size_px, cache, progress)
-    readable = np.flatnonzero((pixels.samples["status"] == "ok").to_numpy())
-    samples = samples.iloc[readable].reset_index(drop=True)
-    cluster = find_duplicates(pixels, cache, progress).cluster[readable]
-    samples["unit"] = combine_groups(cluster, samples["group"].to_numpy(dtype=object))
-    holdout = _holdout(samples, settings, classes, workspace)
-    labels = class_ids(samples["after"], classes)
+    versions, readable = with_units(versions, pixels, cache, progress)
+    samples, classes = versions.samples, versions.classes
+    labels = PROVERS[versions.task].picture_labels(versions, AFTER)
+    holdout = _holdout(versions, labels, settings)
     labels[holdout.rows] = -1
     _refuse_overlap(samples, labels, holdout)
 
@@ -96,19 +93,19 @@ def retrain(
         "std": trained.std.tolist(),
         "seed": settings.seed,
         "trained_on": count,
-        "metrics": _metrics(holdout, said, samples["unit"].to_numpy(dtype=np.int64), classes),
+        "metrics": _metrics(versions, holdout, said),
         "curate": curation.__version__,
     }
     _write(output, trained.net.state_dict(), plain(facts))
     return plain(facts)  # type: ignore[no-any-return]
 
 
-def _holdout(samples: pd.DataFrame, settings: RetrainSettings, classes: list[str], workspace: Path) -> HoldOut:
+def _holdout(versions: Versions, labels: np.ndarray, settings: RetrainSettings) -> HoldOut:
     """What is measured on; unlike a proof, nothing is taken out of the training where there is no such split."""
-    splits = set(samples["split"])
+    splits = set(versions.samples["split"])
     if settings.holdout == "none" or (not settings.holdout and not splits & {"test", "val"}):
-        return HoldOut(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), "none")
-    return choose_holdout(samples, settings.holdout, classes, workspace, settings.seed)
+        return HoldOut(np.zeros(0, dtype=np.int64), versions.annotations[AFTER][:0], "none")
+    return choose_holdout(versions, settings.holdout, labels, settings.seed)
 
 
 def _refuse_overlap(samples: pd.DataFrame, labels: np.ndarray, holdout: HoldOut) -> None:
@@ -121,16 +118,16 @@ def _refuse_overlap(samples: pd.DataFrame, labels: np.ndarray, holdout: HoldOut)
         )
 
 
-def _metrics(holdout: HoldOut, said: np.ndarray, unit: np.ndarray, classes: list[str]) -> dict[str, Any] | None:
+def _metrics(versions: Versions, holdout: HoldOut, said: np.ndarray) -> dict[str, Any] | None:
     if not len(holdout.rows):
         return None
-    found = compare(holdout.truth, said[None], said[None], unit[holdout.rows])
+    units = versions.samples["unit"].to_numpy(dtype=np.int64)[holdout.rows]
+    found = compare(truth_of(versions, holdout), said[None], said[None], units)
     return {
         "holdout": holdout.name,
         "pictures": len(holdout.rows),
-        "accuracy": found.accuracy.after,
-        "macro_f1": found.macro_f1.after,
-        "recall": {classes[k]: change.after for k, change in found.recall.items()},
+        **{name: change.after for name, change in found.measures.items()},
+        found.class_measure: {versions.classes[k]: change.after for k, change in found.by_class.items()},
     }
 
 

@@ -1,6 +1,7 @@
 """Whether `curate prove` finds a gain where there is one, and claims none where there is none.
 
     python pipelines/prove_benchmark.py [DATA] [--only NAME] [--workspace DIR] [--seeds 5] [--repetitions 20]
+                                        [--mode probe|compact]
 
 DATA is the folder of the real data sets, default ../shared/data; a set that is not there is skipped by name.
 
@@ -9,6 +10,10 @@ The run that tells the suspects is made first, or read from the workspace; its t
 
 flowers17: the same labels in both arms, `probe`, again and again with another hold-out. Equal seeds would give equal
 networks, so the two arms get different ones here: a harder test than what `prove` does.
+
+bccd-labels: which kinds of cell are in a picture, a tenth of all yes or noes reversed, against the truth; a fifth of
+the pictures with their true labels is the hold-out. bccd-boxes: kinds of boxes, a tenth of them swapped, likewise. Both `--repetitions` times with other errors and another hold-out, and as often with the planted labels in both arms and
+other seeds in each (false claims), --mode compact or probe.
 """
 
 from __future__ import annotations
@@ -17,17 +22,19 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from curation.datasets import Dataset
-from curation.importers import ImportOptions
-from curation.manifest import NewVersion, manifest_folder, read, write_version
+from curation.importers import ImportOptions, load
+from curation.manifest import NewVersion, build_rows, manifest_folder, read, write_version
 from curation.manifest.changes import diff
 from curation.manifest.version_files import versions
 from curation.proving import ProofSettings, prove
 from curation.proving.compare import compare
+from curation.records import SAMPLE_COLUMNS, Records
 from curation.report.proof import points, verdict
 from curation.runs import list_runs
 from curation.score import ScoreSettings, score
@@ -35,6 +42,7 @@ from curation.training.holdout import ask, prepare
 from curation.training.plan import choose_plan
 
 HELD_OUT = 4_000
+SETS = {"flowers17": "flowers17", "cifar10n": "cifar10n", "bccd-labels": "bccd", "bccd-boxes": "bccd"}
 
 
 def cifar10n(data: Path, workspace: Path, seeds: int) -> None:
@@ -59,14 +67,13 @@ def cifar10n(data: Path, workspace: Path, seeds: int) -> None:
     seconds = time.perf_counter() - start
     print(f"cifar10n: {verdict(proof)}")
     for arm, found in proof.arms.items():
-        print(f"  {arm:8} accuracy {found.accuracy.before:.3f} -> {found.accuracy.after:.3f}  {points(found.accuracy)} "
-              f"{found.accuracy.proven or 'nothing proven'}; trained on {proof.trained_on[arm]:,}")  # fmt: skip
-    print(f"  {seconds:.0f} s, {len(proof.arms) + 1} arms x {seeds} seeds, {proof.plan.epochs} passes", flush=True)
+        print(f"  {arm:8} accuracy {found.main.before:.3f} -> {found.main.after:.3f}  {points(found.main)} "
+              f"{found.main.proven or 'nothing proven'}; trained on {proof.contest.trained_on[arm]:,}")  # fmt: skip
+    print(f"  {seconds:.0f} s, {len(proof.arms) + 1} arms x {seeds} seeds, {proof.contest.epochs} passes", flush=True)
 
 
 def false_claims(data: Path, workspace: Path, seeds: int, repetitions: int) -> None:
     """The same labels twice."""
-    from curation.importers import load
     from curation.pixels import decode
 
     options = ImportOptions(
@@ -90,7 +97,7 @@ def false_claims(data: Path, workspace: Path, seeds: int, repetitions: int) -> N
             np.stack([ask(trials, labels, first + arm * seeds + s, lambda _: None) for s in range(seeds)])
             for arm in range(2)
         )
-        found = compare(labels[asked], before, after, asked).accuracy
+        found = compare(labels[asked], before, after, asked).main
         claims.append(found.proven)
         print(f"  {repetition}: {points(found)} {found.proven}", flush=True)
     print(
@@ -99,19 +106,128 @@ def false_claims(data: Path, workspace: Path, seeds: int, repetitions: int) -> N
     )
 
 
+# --- several labels, and boxes ---------------------------------------------------------------------------------------
+
+WRONG = 0.1
+FIFTH = 5
+
+
+def planted_labels(records: Records, rng: np.random.Generator) -> pd.DataFrame:
+    """path and label of each picture's labels after a tenth of all yes or noes were reversed; "" = none of them."""
+    paths = records.samples.set_index("sample_id")["path"]
+    classes = sorted(records.annotations["label"].unique())
+    given = pd.crosstab(records.annotations["sample_id"], records.annotations["label"]).reindex(paths.index) > 0
+    flipped = given.to_numpy() ^ (rng.random(given.shape) < WRONG)
+    rows = [(path, k) for path, mine in zip(paths, flipped, strict=True) for k in np.flatnonzero(mine).tolist() or [-1]]
+    labels = [classes[k] if k >= 0 else "" for _, k in rows]
+    return pd.DataFrame({"path": [path for path, _ in rows], "label": labels})
+
+
+def planted_boxes(records: Records, rng: np.random.Generator) -> pd.DataFrame:
+    """path, label and corners of the boxes after a tenth of their labels were swapped for others."""
+    boxes = records.annotations[records.annotations["x"].notna()]
+    paths = records.samples.set_index("sample_id")["path"]
+    classes = np.array(sorted(boxes["label"].unique()))
+    own = np.searchsorted(classes, boxes["label"].to_numpy(dtype=str))
+    other = (own + rng.integers(1, len(classes), len(own))) % len(classes)
+    label = classes[np.where(rng.random(len(own)) < WRONG, other, own)]
+    return box_lines(boxes.assign(label=label), paths)
+
+
+def box_lines(boxes: pd.DataFrame, paths: pd.Series) -> pd.DataFrame:
+    """path, label, xmin, ymin, xmax, ymax."""
+    return pd.DataFrame(
+        {
+            "path": paths[boxes["sample_id"]].to_numpy(),
+            "label": boxes["label"].to_numpy(),
+            "xmin": boxes["x"].to_numpy(),
+            "ymin": boxes["y"].to_numpy(),
+            "xmax": (boxes["x"] + boxes["w"]).to_numpy(),
+            "ymax": (boxes["y"] + boxes["h"]).to_numpy(),
+        }
+    )
+
+
+def bccd(data: Path, workspace: Path, task: str, seeds: int, repetition: int, training: dict[str, Any]) -> None:
+    """Planted against true labels, and planted against planted with other seeds, of one task."""
+    source = data / "bccd"
+    records = load(str(source), options=ImportOptions(task=task), workspace=workspace)
+    rng = np.random.default_rng(repetition)
+    wrong = (planted_labels if task == "multi-label" else planted_boxes)(records, rng)
+    paths = records.samples.set_index("sample_id")["path"]
+    held = paths.to_numpy()[rng.permutation(len(paths))[: len(paths) // FIFTH]]
+    name, place = f"bccd-{task}-{repetition}", workspace / f"{task}-{repetition}"
+    place.mkdir(parents=True, exist_ok=True)
+    version_of(records, wrong, Dataset(name, manifest_folder(workspace, name)), workspace, training)
+    if task == "multi-label":
+        truth = pd.DataFrame(
+            {"path": paths[records.annotations["sample_id"]].to_numpy(), "label": records.annotations["label"]}
+        )
+    else:
+        truth = box_lines(records.annotations[records.annotations["x"].notna()], paths)
+    truth[truth["path"].isin(held)].to_csv(place / "holdout.csv", index=False)
+    for after, first, what in (("v0002", 0, "true labels"), ("v0001", 0, "the same labels")):
+        start = time.perf_counter()
+        settings = ProofSettings(
+            "v0001", after, str(place / "holdout.csv"), drop_overlap=True, seeds=seeds, seed=first, **training
+        )
+        proof = prove(workspace, Dataset(name, manifest_folder(workspace, name)), settings)
+        print(f"{name}, {what}: {proof.changes_told}; {time.perf_counter() - start:.0f} s")
+        for arm, found in proof.arms.items():
+            told = "  ".join(
+                f"{m} {c.before:.3f} -> {c.after:.3f} {points(c)} {c.proven}" for m, c in found.measures.items()
+            )
+            print(f"  {arm:8} {told}", flush=True)
+
+
+def version_of(
+    records: Records, wrong: pd.DataFrame, dataset: Dataset, workspace: Path, training: dict[str, Any]
+) -> None:
+    """v0001 with the planted labels, scored, and v0002 with those of the records; nothing where they are there."""
+    if versions(dataset.folder):
+        return
+    table = workspace / f"{dataset.name}.csv"
+    wrong.to_csv(table, index=False)
+    options = ImportOptions(labels=str(table), task=records.task)
+    score(records.root, ScoreSettings(name=dataset.name, **training), workspace, options)
+    rows = read(dataset.folder, "v0001")
+    ids = dict(zip(rows["path"], rows["sample_id"], strict=False))
+    paths = records.samples.set_index("sample_id")["path"]
+    annotations = records.annotations.assign(
+        sample_id=paths[records.annotations["sample_id"]].map(ids).to_numpy(),
+    )
+    samples = rows.drop_duplicates("sample_id")[list(SAMPLE_COLUMNS)]
+    right = build_rows(samples, annotations)
+    changes = diff(rows, right)
+    write_version(
+        right,
+        NewVersion("v0001", "publish", "benchmark", "true labels", changes, dataset=dataset.name),
+        dataset.folder,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
-    parser.add_argument("--only", choices=["flowers17", "cifar10n"], help="one of the two")
+    parser.add_argument("--only", choices=list(SETS), help="one of these")
+    parser.add_argument("--mode", default="compact", choices=["compact", "probe"], help="of bccd")
     parser.add_argument("--workspace", type=Path, help="keep runs and proofs there; default: a temporary folder")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--repetitions", type=int, default=20)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         workspace = arguments.workspace or Path(temporary)
-        for name in [arguments.only] if arguments.only else ["flowers17", "cifar10n"]:
-            if not (arguments.data / name).is_dir():
-                print(f"{name}: skipped, there is no {arguments.data / name}")
+        for name in [arguments.only] if arguments.only else SETS:
+            if not (arguments.data / SETS[name]).is_dir():
+                print(f"{name}: skipped, there is no {arguments.data / SETS[name]}")
+            elif name.startswith("bccd"):
+                training: dict[str, Any] = {"mode": arguments.mode, "device": "cpu"}
+                if arguments.mode == "probe":
+                    weights = arguments.data / "weights" / "mobilenet_v2-imagenet.safetensors"
+                    training |= {"model": "mobilenet_v2", "weights": str(weights)}
+                task = "multi-label" if name == "bccd-labels" else "detection"
+                for repetition in range(arguments.repetitions):
+                    bccd(arguments.data, workspace, task, arguments.seeds, repetition, training)
             elif name == "flowers17":
                 false_claims(arguments.data, workspace, arguments.seeds, arguments.repetitions)
             else:

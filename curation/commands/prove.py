@@ -29,6 +29,15 @@ CLASSES_SHOWN = 10
     "a fifth drawn by lot).",
 )
 @option("--drop-overlap", group=WHAT, is_flag=True, help="Train without copies of the hold-out, instead of refusing.")
+@option(
+    "--detector",
+    "detector_epochs",
+    group=WHAT,
+    type=click.IntRange(1, 10_000),
+    metavar="EPOCHS",
+    help="Boxes: train detectors, so many passes each, and ask where objects are; slow without a GPU. Else a network "
+    "is asked what is in the boxes.",
+)
 @option("--seeds", group=WHAT, type=click.IntRange(1, 100), default=5, show_default=True, help="Networks for each arm.")
 @training_options
 @option("--output", group=COMMON, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -40,6 +49,7 @@ def command(
     after: str,
     holdout: str,
     drop_overlap: bool,
+    detector_epochs: int | None,
     seeds: int,
     training: dict[str, Any],
     output: Path | None,
@@ -61,7 +71,15 @@ def command(
 
     dataset = find_dataset(workspace, name)
     versions = resolve(dataset.folder, before), resolve(dataset.folder, after)
-    settings = ProofSettings(*versions, holdout, drop_overlap, seeds, **training)
+    settings = ProofSettings(
+        before=versions[0],
+        after=versions[1],
+        holdout=holdout,
+        drop_overlap=drop_overlap,
+        seeds=seeds,
+        detector_epochs=detector_epochs or 0,
+        **training,
+    )
     with RichProgress() as progress:
         proof = prove(workspace, dataset, settings, progress)
     page = write_page(proof, output or proof.folder / "proof.html")
@@ -75,44 +93,37 @@ def _print(proof: Proof, page: Path) -> None:
     from rich.text import Text
 
     from curation.explain import visible
-    from curation.report.proof import ARMS, points, verdict
+    from curation.proving.compare import MEASURES
+    from curation.report.proof import ARMS, lower, points, verdict
     from curation.terminal import shown, stdout_console, table
     from curation.wording import counted
 
-    console = stdout_console()
-    plan = proof.plan
-    network = "" if plan.model == plan.mode else f", {visible(plan.model)}"
+    console, contest, first = stdout_console(), proof.contest, proof.arms["after"]
     console.print(
         f"Asked about {len(proof.holdout.rows):,} pictures ({visible(proof.holdout.name)}); "
-        f"{counted(proof.settings.seeds, 'network')} for each line, --mode {plan.mode}{network}.\n"
+        f"{counted(proof.settings.seeds, 'network')} for each line: {visible(contest.network)}, "
+        f"{contest.epochs} passes.\n"
     )
-    drawn = table("Trained on", ">Pictures", ">Accuracy", ">Macro F1", ">Change, points (95 %)")
-    first = proof.arms["after"]
+    measures = [f">{MEASURES[name]}" for name in first.measures]
+    drawn = table("Trained on", f">{contest.things.capitalize()}", *measures, ">Change, points (95 %)")
     names = {arm: words.format(before=proof.settings.before, after=proof.settings.after) for arm, words in ARMS.items()}
-    drawn.add_row(
-        Text(names["before"]),
-        f"{proof.trained_on['before']:,}",
-        f"{first.accuracy.before:.1%}",
-        f"{first.macro_f1.before:.1%}",
-        "",
-    )
+    values = [f"{change.before:.1%}" for change in first.measures.values()]
+    drawn.add_row(Text(names["before"]), f"{contest.trained_on['before']:,}", *values, "")
     for name, found in proof.arms.items():
-        drawn.add_row(
-            Text(names[name]),
-            f"{proof.trained_on[name]:,}",
-            f"{found.accuracy.after:.1%}",
-            f"{found.macro_f1.after:.1%}",
-            points(found.accuracy),
-        )
+        values = [f"{change.after:.1%}" for change in found.measures.values()]
+        drawn.add_row(Text(names[name]), f"{contest.trained_on[name]:,}", *values, points(found.main))
     console.print(drawn)
-    recall = [(k, change) for k, change in first.recall.items() if change.proven]
-    recall.sort(key=lambda pair: -abs(pair[1].change))
-    if recall:
-        console.print("\nClasses that changed, by the share of their pictures that is recognised")
+    console.print(f"The change is that of {lower(MEASURES[next(iter(first.measures))])}.")
+    changed = [(k, change) for k, change in first.by_class.items() if change.proven]
+    changed.sort(key=lambda pair: -abs(pair[1].change))
+    if changed:
+        console.print(f"\nClasses that changed: {MEASURES[first.class_measure]}")
         classes = table("Class", ">Before", ">After", ">Change, points (95 %)")
-        for k, change in recall[:CLASSES_SHOWN]:
+        for k, change in changed[:CLASSES_SHOWN]:
             classes.add_row(shown(proof.classes[k]), f"{change.before:.1%}", f"{change.after:.1%}", points(change))
         console.print(classes)
+    if contest.asked_about:
+        console.print(contest.asked_about)
     console.print("Placebo: as many changes as in the second version, but drawn by lot.\n")
     for note in proof.notes:
         console.print(visible(note, 1000, False), soft_wrap=True)

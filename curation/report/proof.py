@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from curation.files import write_atomic
 from curation.proving import Proof
-from curation.proving.compare import Change
+from curation.proving.compare import MEASURES, Change
 from curation.report.document import MADE_BY, document
 from curation.report.markup import bdi, table, text
 from curation.report.plots import intervals
@@ -38,28 +38,26 @@ def render(proof: Proof) -> str:
     """The page as HTML text."""
     settings, first = proof.settings, proof.arms["after"]
     names = {arm: words.format(before=settings.before, after=settings.after) for arm, words in ARMS.items()}
-    lines = [["before", f"{first.accuracy.before:.1%}", f"{first.macro_f1.before:.1%}", ""]]
+    lines = [["before", *(f"{change.before:.1%}" for change in first.measures.values()), ""]]
     lines += [
-        [arm, f"{found.accuracy.after:.1%}", f"{found.macro_f1.after:.1%}", points(found.accuracy)]
+        [arm, *(f"{change.after:.1%}" for change in found.measures.values()), points(found.main)]
         for arm, found in proof.arms.items()
     ]
-    cells = [[text(names[arm]), f"{proof.trained_on[arm]:,}", *map(text, rest)] for arm, *rest in lines]
-    head = ["Trained on", "Pictures", "Accuracy", "Macro F1", "Change in accuracy, points (95 % interval)"]
-    arms = intervals([names[arm] for arm in proof.arms], _spans(f.accuracy for f in proof.arms.values()), "p1",
-                     "Change in accuracy against the first version")  # fmt: skip
-    classes = sorted(first.recall.items(), key=lambda pair: -abs(pair[1].change))[:MOST_CLASSES]
+    cells = [[text(names[arm]), f"{proof.contest.trained_on[arm]:,}", *map(text, rest)] for arm, *rest in lines]
+    main = MEASURES[next(iter(first.measures))]
+    head = ["Trained on", proof.contest.things.capitalize(), *(MEASURES[name] for name in first.measures),
+            f"Change in {lower(main)}, points (95 % interval)"]  # fmt: skip
+    arms = intervals([names[arm] for arm in proof.arms], _spans(f.main for f in proof.arms.values()), "p1",
+                     f"Change in {lower(main)} against the first version")  # fmt: skip
+    classes = sorted(first.by_class.items(), key=lambda pair: -abs(pair[1].change))[:MOST_CLASSES]
     per_class = intervals([proof.classes[k] for k, _ in classes], _spans(change for _, change in classes), "p2",
-                          "Change in the share of each class that is recognised")  # fmt: skip
+                          f"Change in the {MEASURES[first.class_measure]}")  # fmt: skip
     notes = "".join(f"<li>{text(note, 1000)}</li>" for note in proof.notes)
-    changes = (
-        f"{text(settings.after)} against {text(settings.before)}: {proof.changes['relabelled']:,} labels changed, "
-        f"{proof.changes['dropped']:,} pictures left out, {proof.changes['added']:,} added in what is trained on."
-    )
-    network = proof.plan.mode if proof.plan.model == proof.plan.mode else f"{proof.plan.mode}, {proof.plan.model}"
+    changes = f"{text(settings.after)} against {text(settings.before)}: {proof.changes_told}, in what is trained on."
     asked = (
         f"Asked about {len(proof.holdout.rows):,} pictures ({bdi(proof.holdout.name)}), of which nothing is trained "
-        f"on. {counted(settings.seeds, 'network')} for each line, with the same seeds; {text(network)}, "
-        f"{proof.plan.epochs} passes."
+        f"on. {counted(settings.seeds, 'network')} for each line, with the same seeds; {text(proof.contest.network)}, "
+        f"{proof.contest.epochs} passes. {text(proof.contest.asked_about, 1000)}"
     )
     sections = [
         ("", f"{table(head, cells)}<div class='plot'>{arms}</div>"),
@@ -85,7 +83,7 @@ HOW = (
 
 def verdict(proof: Proof) -> str:
     """The result in a sentence."""
-    found = points(proof.arms["after"].accuracy)
+    found = points(proof.arms["after"].main)
     if proof.verdict:
         return f"Proven {proof.verdict}: {proof.settings.after} against {proof.settings.before}, {found} points."
     return (
@@ -98,5 +96,10 @@ def points(change: Change) -> str:
     return f"{100 * change.change:+.1f} ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
 
 
-def _spans(changes: object) -> Sequence[tuple[float, float, float]]:
-    return [(100 * c.low, 100 * c.change, 100 * c.high) for c in changes]  # type: ignore[attr-defined]
+def lower(measure: str) -> str:
+    """A measure's name inside of a sentence."""
+    return measure if measure.startswith("AP") else measure[0].lower() + measure[1:]
+
+
+def _spans(changes: Iterable[Change]) -> Sequence[tuple[float, float, float]]:
+    return [(100 * c.low, 100 * c.change, 100 * c.high) for c in changes]

@@ -79,25 +79,33 @@ def _keep(table: pd.DataFrame, file: Path) -> None:
 
 def _one_fold(task: DetectorTask, f: int, advance: Callable[[int], None]) -> pd.DataFrame:
     """Train without the pictures of a fold, and predict those."""
+    net = learn(task, np.flatnonzero(task.fold != f), task.seed + f, advance)
+    return look(task, net, np.flatnonzero(task.fold == f), advance)
+
+
+def learn(task: DetectorTask, rows: np.ndarray, seed: int, advance: Callable[[int], None]) -> Any:
+    """A detector, trained on the pictures `rows` (n,) for `task.epochs` passes, on the plan's device.
+
+    advance : called with the number of views of pictures done
+    """
     import torch
 
     device = torch.device(task.plan.device)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(task.seed + f)
-        net, pretrained = _build(task)
+        torch.manual_seed(seed)
+        net, pretrained = build(task.plan, task.n_classes)
         net.to(device)
-        learn = np.flatnonzero(task.fold != f)
         optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=LR, weight_decay=1e-4)
-        steps = max(task.epochs * -(-len(learn) // BATCH), 1)
+        steps = max(task.epochs * -(-len(rows) // BATCH), 1)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps, pct_start=0.1)
-        rng = np.random.default_rng([task.seed, f])
+        rng = np.random.default_rng([seed])
         for _ in range(task.epochs):
             _train_mode(net, pretrained)
-            order = rng.permutation(learn)
+            order = rng.permutation(rows)
             for start in range(0, len(order), BATCH):
-                rows = order[start : start + BATCH]
-                mirrored = task.plan.flip & (rng.random(len(rows)) < 0.5)
-                views = [_view(task, int(row), bool(turn)) for row, turn in zip(rows, mirrored, strict=True)]
+                batch = order[start : start + BATCH]
+                mirrored = task.plan.flip & (rng.random(len(batch)) < 0.5)
+                views = [_view(task, int(row), bool(turn)) for row, turn in zip(batch, mirrored, strict=True)]
                 images = [image.to(device) for image, _ in views]
                 targets = [{name: value.to(device) for name, value in target.items()} for _, target in views]
                 loss = sum(net(images, targets).values())
@@ -107,8 +115,8 @@ def _one_fold(task: DetectorTask, f: int, advance: Callable[[int], None]) -> pd.
                     torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
                     optimizer.step()
                 schedule.step()
-                advance(len(rows))
-    return _predict(task, net, np.flatnonzero(task.fold == f), advance)
+                advance(len(batch))
+    return net
 
 
 def _train_mode(net: Any, pretrained: bool) -> None:
@@ -121,7 +129,7 @@ def _train_mode(net: Any, pretrained: bool) -> None:
             module.eval()
 
 
-def _build(task: DetectorTask) -> tuple[Any, bool]:
+def build(plan: Plan, n_classes: int) -> tuple[Any, bool]:
     """Faster R-CNN on the layers of the plan's network down to STRIDE; whether these are pretrained."""
     from torchvision.models.detection import FasterRCNN
     from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -129,11 +137,11 @@ def _build(task: DetectorTask) -> tuple[Any, bool]:
 
     from curation.training.model import load_backbone
 
-    pretrained = task.plan.mode != "compact" and task.plan.weights != "none"
-    model = load_backbone(task.plan.model, task.plan.weights) if pretrained else load_backbone(SCRATCH_MODEL, "none")
+    pretrained = plan.mode != "compact" and plan.weights != "none"
+    model = load_backbone(plan.model, plan.weights) if pretrained else load_backbone(SCRATCH_MODEL, "none")
     net = FasterRCNN(
         _down_to_stride(model),
-        task.n_classes + 1,  # class 0 is the background
+        n_classes + 1,  # class 0 is the background
         rpn_anchor_generator=AnchorGenerator(((16, 32, 64, 128, 256),), ((0.5, 1.0, 2.0),)),
         box_roi_pool=MultiScaleRoIAlign(["0"], 7, 2),
         min_size=SIDE_PX * 3 // 4,
@@ -184,7 +192,8 @@ def _view(task: DetectorTask, row: int, mirrored: bool) -> tuple[Any, dict[str, 
     return image, target
 
 
-def _predict(task: DetectorTask, net: Any, rows: np.ndarray, advance: Callable[[int], None]) -> pd.DataFrame:
+def look(task: DetectorTask, net: Any, rows: np.ndarray, advance: Callable[[int], None]) -> pd.DataFrame:
+    """What a detector finds in the pictures `rows`: `row`, `class_id`, x, y, w, h in pixels, `score` in [0, 1]."""
     import torch
 
     net.eval()

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from curation.arrays import PixelArray
 from curation.progress import SILENT, Progress
 from curation.training.crossval import build_network, training_config
 from curation.training.folds import CrossValidation
+from curation.training.label_sets import trainable
 from curation.training.model import CompactNet, TorchvisionNet, load_backbone
 from curation.training.plan import Plan
+from curation.training.set_scale import SetScale, scale_of
 from curation.training.train import Batches, Margins, TrainConfig, channel_statistics, fit, predict
 
 
@@ -27,7 +30,7 @@ class Trials:
     views : of mode "probe", the frozen features (N, V, D) of all pictures, made once; None in other modes
     """
 
-    pixels: np.ndarray
+    pixels: PixelArray
     asked: np.ndarray
     n_classes: int
     plan: Plan
@@ -37,7 +40,7 @@ class Trials:
 
 
 def prepare(
-    pixels: np.ndarray, asked: np.ndarray, n_classes: int, plan: Plan, folder: Path, progress: Progress = SILENT
+    pixels: PixelArray, asked: np.ndarray, n_classes: int, plan: Plan, folder: Path, progress: Progress = SILENT
 ) -> Trials:
     """What all trials share; `folder` keeps it for the next time.
 
@@ -75,13 +78,47 @@ def ask(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int], 
     """
     labels = labels.copy()
     labels[trials.asked] = -1
+    return _learn_and_ask(trials, labels, seed, trials.asked, advance).argmax(axis=1)
+
+
+def ask_sets(
+    trials: Trials, labels: np.ndarray, tuning: np.ndarray, seed: int, advance: Callable[[int], None]
+) -> tuple[np.ndarray, SetScale]:
+    """(n, K) float32 probabilities that a network trained on several labels per picture gives to each of
+    `trials.asked`; and its scale, with a threshold for each class.
+
+    Parameters
+    ----------
+    labels : (N, K), see curation.training.label_sets; those of `trials.asked` are never looked at
+    tuning : (N,) bool, what of the rest the scale is made with, and not trained on
+    advance : as for `ask`
+
+    Raises
+    ------
+    SettingsError : the device's memory is too small, or training diverged.
+    """
+    learnt = labels.copy()
+    learnt[trials.asked] = -1
+    rows = np.flatnonzero(tuning & trainable(learnt))
+    learnt[rows] = -1
+    logits = _learn_and_ask(trials, learnt, seed, np.concatenate([trials.asked, rows]), advance)
+    advance(pictures_per_trial(trials, len(rows)))
+    count = len(trials.asked)
+    scale = scale_of(logits[count:], labels[rows])
+    return scale.probabilities(logits[:count]), scale
+
+
+def _learn_and_ask(
+    trials: Trials, labels: np.ndarray, seed: int, rows: np.ndarray, advance: Callable[[int], None]
+) -> np.ndarray:
+    """(len(rows), K) float32 logits of a network that learns `labels`."""
     if trials.views is None:
         trained = train(trials, labels, seed, advance)
-        return answers(trained, trials.pixels, trials.asked, trials.plan, trials.progress).argmax(axis=1)
+        return answers(trained, trials.pixels, rows, trials.plan, trials.progress)
     head = _learn_head(trials, labels, seed, advance)
     with torch.inference_mode():
-        asked = torch.from_numpy(trials.views[trials.asked].mean(axis=1))
-        return np.asarray(head(asked.to(head.weight.device)).cpu().numpy()).argmax(axis=1)
+        asked = torch.from_numpy(trials.views[rows].mean(axis=1))
+        return np.asarray(head(asked.to(head.weight.device)).cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +131,13 @@ class Trained:
 
 
 def train(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int], None]) -> Trained:
-    """One network, trained on all samples whose label is not -1.
+    """One network, trained on all samples whose label (N,), or labels (N, K), are known.
 
     Raises
     ------
     SettingsError : the device's memory is too small, or training diverged.
     """
-    rows = np.flatnonzero(labels >= 0)
+    rows = np.flatnonzero(trainable(labels))
     plan, device = trials.plan, torch.device(trials.plan.device)
     if trials.views is not None:
         from curation.training.probe import IMAGENET_MEAN, IMAGENET_STD
@@ -111,7 +148,7 @@ def train(trials: Trials, labels: np.ndarray, seed: int, advance: Callable[[int]
     batches = Batches(trials.pixels, device, trials.progress.message)
     mean, std = (x.to(device) for x in channel_statistics(trials.pixels, rows))
     net = build_network(plan, trials.n_classes, seed, trials.pixels, rows, mean, std).to(device)
-    margins, config = Margins.empty(len(labels)), final_config(plan)
+    margins, config = Margins.empty(labels.shape), final_config(plan)
     fit(net, batches, labels, rows, mean, std, config, seed, margins, advance, trials.progress.message)
     return Trained(net, mean, std)
 
@@ -133,7 +170,7 @@ def _learn_head(trials: Trials, labels: np.ndarray, seed: int, advance: Callable
     fold, nothing = np.zeros(len(labels), dtype=np.int64), torch.zeros(1, len(labels), dtype=torch.bool)
     cv = CrossValidation(trials.pixels, labels, fold, trials.n_classes, trials.plan, seed, trials.folder)
     heads = learn_heads(trials.views, cv, nothing, 1, robustness=0.0)
-    advance(pictures_per_trial(trials, int((labels >= 0).sum())))
+    advance(pictures_per_trial(trials, int(trainable(labels).sum())))
     layer = nn.Linear(trials.views.shape[2], trials.n_classes, device=heads.weight.device)
     with torch.no_grad():
         layer.weight.copy_((heads.scale * heads.weight[:, 0]).T)
@@ -149,7 +186,7 @@ def empty_network(plan: Plan, n_classes: int) -> nn.Module:
 
 
 def answers(
-    trained: Trained, pixels: np.ndarray, rows: np.ndarray, plan: Plan, progress: Progress = SILENT
+    trained: Trained, pixels: PixelArray, rows: np.ndarray, plan: Plan, progress: Progress = SILENT
 ) -> np.ndarray:
     """(n, K) float32 logits of a trained network for some pictures, averaged over the views that its mode looks at."""
     batches = Batches(pixels, torch.device(plan.device), progress.message)

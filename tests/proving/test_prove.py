@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curation import cli, proving
+from curation import cli
 from curation.datasets import Dataset
 from curation.errors import NotFoundError, SettingsError
 from curation.importers import ImportOptions
@@ -18,7 +19,7 @@ from curation.manifest import NewVersion, build_rows, manifest_folder, read, wri
 from curation.manifest.changes import diff
 from curation.manifest.version_files import versions
 from curation.proving import ProofSettings, prove
-from curation.proving.arms import make_arms, placebo
+from curation.proving.single_label import make_arms
 from curation.records import empty_annotations, empty_samples
 from curation.report.proof import render, verdict, write_page
 from curation.score import ScoreSettings, score
@@ -67,12 +68,12 @@ def test_cleaning_that_helps_is_proven_and_drawn_by_lot_it_is_not(scored: tuple[
     proof = prove(*scored, ProofSettings("v0001", "v0002", **FAST))
     assert proof.verdict == "gain"
     assert verdict(proof).startswith("Proven gain: v0002 against v0001, +")
-    assert proof.arms["placebo"].accuracy.proven != "gain"
+    assert proof.arms["placebo"].main.proven != "gain"
     assert proof.holdout.name == "split 'test'"
     assert (len(proof.holdout.rows), proof.holdout.reviewed) == (60, 0)
-    assert proof.trained_on["before"] == proof.trained_on["after"] == 160
-    assert proof.trained_on["pruned"] < 160
-    assert proof.changes["relabelled"] > 40
+    assert proof.contest.trained_on["before"] == proof.contest.trained_on["after"] == 160
+    assert proof.contest.trained_on["pruned"] < 160
+    assert proof.contest.changes["relabelled"] > 40
     facts = json.loads((proof.folder / "proof.json").read_text())
     assert facts["verdict"] == "gain"
     assert facts["arms"]["after"]["accuracy"]["low"] > 0
@@ -100,7 +101,7 @@ def test_asked_again_nothing_is_trained_and_more_seeds_add_to_what_is_there(
 def test_two_versions_with_the_same_labels_show_no_gain(scored: tuple[Path, Dataset]) -> None:
     proof = prove(*scored, ProofSettings("v0001", "v0001", **FAST))
     assert proof.verdict == ""
-    assert proof.arms["after"].accuracy.change == 0
+    assert proof.arms["after"].main.change == 0
     assert "No proven gain" in verdict(proof)
     assert "the same in both versions" in " ".join(proof.notes)
 
@@ -111,7 +112,7 @@ def test_a_hold_out_from_a_table_has_the_labels_of_the_table(scored: tuple[Path,
     chosen[["path", "label"]].to_csv(tmp_path / "truth.csv", index=False)
     proof = prove(*scored, ProofSettings("v0001", "v0002", holdout=str(tmp_path / "truth.csv"), **FAST))
     assert proof.holdout.name == "file truth.csv"
-    assert proof.trained_on["before"] == 220 - 40
+    assert proof.contest.trained_on["before"] == 220 - 40
 
 
 @pytest.mark.parametrize(
@@ -162,12 +163,16 @@ def test_a_class_that_came_or_vanished_is_named_and_other_classes_altogether_are
         prove(*scored, ProofSettings("v0001", others, **fast))
 
 
-def test_boxes_and_several_labels_are_refused(tmp_path: Path) -> None:
+def test_a_task_without_networks_and_two_different_ones_are_refused(tmp_path: Path) -> None:
     samples = empty_samples(1).assign(sample_id="s1", path="a.png", status="ok").astype({"status": "str"})
     rows = build_rows(samples, empty_annotations())
-    write_version(rows, NewVersion(None, "import", "a", "m", [], source={"task": "detection"}), tmp_path)
-    with pytest.raises(SettingsError, match="is a detection set"):
-        prove(tmp_path, Dataset("cells", tmp_path), ProofSettings("v0001", "v0001", **FAST))
+    for task in ("counts", "multi-label", "detection"):
+        parent = versions(tmp_path)[-1] if versions(tmp_path) else None
+        write_version(rows, NewVersion(parent, "import", "a", "m", [], source={"task": task}), tmp_path)
+    with pytest.raises(SettingsError, match="v0001 of cells is a counts set"):
+        prove(tmp_path, Dataset("cells", tmp_path), ProofSettings("v0001", "v0002", **FAST))
+    with pytest.raises(SettingsError, match="v0002 is a multi-label set, v0003 a detection set"):
+        prove(tmp_path, Dataset("cells", tmp_path), ProofSettings("v0002", "v0003", **FAST))
 
 
 def test_a_hold_out_whose_copies_would_be_trained_on_is_refused_or_they_are_dropped(tmp_path: Path) -> None:
@@ -187,31 +192,27 @@ def test_a_hold_out_whose_copies_would_be_trained_on_is_refused_or_they_are_drop
     with pytest.raises(SettingsError, match=r"overlaps the training data: 2 pictures.*copy0\.png.*--drop-overlap"):
         prove(workspace, dataset, ProofSettings("v0001", "v0001", **fast))
     proof = prove(workspace, dataset, ProofSettings("v0001", "v0001", drop_overlap=True, **fast))
-    assert proof.trained_on["before"] == 60
+    assert proof.contest.trained_on["before"] == 60
     assert "left out of the training" in proof.notes[0]
 
 
 def test_a_placebo_changes_as_many_labels_but_none_that_was_changed() -> None:
-    before = ["a"] * 30 + ["b"] * 30
-    after = ["a"] * 25 + ["b"] * 5 + ["b"] * 27 + [""] * 3
-    samples = pd.DataFrame({"sample_id": [f"s{n}" for n in range(60)], "before": before, "after": after})
-    arms = make_arms(samples, ["a", "b"], np.array([], dtype=np.int64), None)
-    assert (arms.relabelled, arms.dropped, arms.added) == (5, 3, 0)
-    other = placebo(arms, 0)
-    assert ((other != arms.before) & (other >= 0)).sum() <= 5
+    before = np.array([0] * 30 + [1] * 30)
+    after = np.array([0] * 25 + [1] * 5 + [1] * 27 + [-1] * 3)
+    arms = make_arms(before, after, None)
+    assert arms.changes == {"relabelled": 5, "dropped": 3, "added": 0}
+    other = arms.labels("placebo", 0)
+    assert ((other != before) & (other >= 0)).sum() <= 5
     assert (other < 0).sum() == 3
-    touched = arms.before != arms.after
-    assert (other[touched] == arms.before[touched]).all()
-    assert not np.array_equal(other, placebo(arms, 1))
+    touched = before != after
+    assert (other[touched] == before[touched]).all()
+    assert not np.array_equal(other, arms.labels("placebo", 1))
     assert arms.names == ["before", "after", "placebo"]
 
 
 def test_names_from_outside_are_text_on_the_page(scored: tuple[Path, Dataset]) -> None:
     proof = prove(*scored, ProofSettings("v0001", "v0002", **FAST))
-    hostile = proving.Proof(
-        proof.folder, proof.settings, proof.plan, ["<script>alert(1)</script>", "standing"], proof.holdout,
-        proof.trained_on, proof.changes, proof.arms, ["<img onerror=x>"],
-    )  # fmt: skip
+    hostile = replace(proof, classes=["<script>alert(1)</script>", "standing"], notes=["<img onerror=x>"])
     page = render(hostile)
     assert "<script" not in page
     assert "<img" not in page
