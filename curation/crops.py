@@ -97,7 +97,7 @@ def cut_crops(
     known = _valid(stem, size, found, position, keys, threads)
     jobs = list(_jobs(pixels.samples, picture, boxes, keys, known))
     missing = sum(len(job.keys) for job in jobs)
-    with progress.stage("Cutting out boxes", len(keys)) as advance:
+    with progress.stage("Cutting out boxes", len(keys), "boxes") as advance:
         advance(len(keys) - missing)
         waiting: list[tuple[np.ndarray, np.ndarray]] = []
         for rows, records in _work(pixels.root, jobs, size, threads):

@@ -21,3 +21,19 @@ class Progress:
 
 
 SILENT = Progress()
+
+
+class Counting(Progress):
+    """The progress of `whole` where what stages take for images, or pictures, is something else."""
+
+    def __init__(self, whole: Progress, unit: str) -> None:
+        self._whole, self._unit = whole, unit
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str = "images") -> Iterator[Advance]:
+        counted = unit.replace("images", self._unit).replace("pictures", self._unit)
+        with self._whole.stage(name, total, counted) as advance:
+            yield advance
+
+    def message(self, text: str) -> None:
+        self._whole.message(text)

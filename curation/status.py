@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from sqlalchemy import Engine
 
 from curation.datasets import Dataset
 from curation.errors import CurationError, NotFoundError
 from curation.importers import ImportOptions, load
+from curation.manifest.changes import BOX
 from curation.manifest.history import branches, last_import, open_conflicts
 from curation.manifest.publish import Proposal, propose
 from curation.manifest.reimport import source_rows
@@ -91,21 +93,27 @@ def source_state(workspace: Path, dataset: Dataset, version: str, progress: Prog
     then = dict(zip(before["path"].tolist(), before["content_hash"].tolist(), strict=True))
     both = [path for path in paths if path in then]
     said = dict(zip(records.samples["sample_id"].tolist(), paths, strict=True))
-    labels: dict[str, list[str]] = {}
-    for owner, label in zip(records.annotations["sample_id"].tolist(), records.annotations["label"], strict=True):
-        labels.setdefault(said[owner], []).append(label)
-    earlier: dict[str, list[str]] = {}
+    labels = _annotations(records.annotations["sample_id"].map(said), records.annotations)
     labelled = before[before["annotation_id"] != ""]
-    for path, label in zip(labelled["path"].tolist(), labelled["label"].tolist(), strict=True):
-        earlier.setdefault(path, []).append(label)
+    earlier = _annotations(labelled["path"], labelled)
+    what = "other labels" if records.task == "single-label" else "other labels or boxes"
     counts = {
         "new or renamed files": len(paths) - len(both),
         "gone or renamed": len(then) - len(both),
         "other bytes": sum(now[path] not in ("", then[path]) for path in both),
-        "other labels": sum(sorted(labels.get(path, [])) != sorted(earlier.get(path, [])) for path in both),
+        what: sum(sorted(labels.get(path, [])) != sorted(earlier.get(path, [])) for path in both),
     }
     words = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     return SourceState(place, bool(words), words or "nothing has changed")
+
+
+def _annotations(paths: pd.Series, table: pd.DataFrame) -> dict[str, list[tuple[str, ...]]]:
+    """Label and box of each annotation, as text, by the path of its picture."""
+    columns = [table["label"].tolist(), *(table[name].map(repr).tolist() for name in BOX if table[name].notna().any())]
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for path, *said in zip(paths.tolist(), *columns, strict=True):
+        found.setdefault(path, []).append(tuple(said))
+    return found
 
 
 def _latest_run(workspace: Path, dataset: str) -> Run | None:

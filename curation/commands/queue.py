@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from curation.store import Item
 
 LISTED = 20
+FINDINGS = 5  # listed of one picture
 LABEL_ROOM = 40  # columns kept for place, copies and label
 WHICH = "Which"
 
@@ -125,6 +126,16 @@ def _print(items: list[Item], cards: list[Card]) -> None:
     for place, (item, card, picture) in enumerate(zip(items, cards, pictures, strict=True), 1):
         head = Text(f"{place:>3,}  {picture}{' ' * (width - cell_len(picture))}")
         head.append(f"  given {shown(item.given_label, 24)}" if item.given_label else "  without a label", style="cyan")
-        why = " ".join(card.why) if item.show_suggestion else ""
+        why = _why(card) if item.show_suggestion else ""
         state = {"second": "Second opinion. ", "disagreement": "Reviewers disagree. "}.get(item.state, "")
         print_entry(console, head, state + why, 5, "dim")
+
+
+def _why(card: Card) -> str:
+    """Why it is there; of a picture with several labels or boxes one line per finding, and what that proposes."""
+    if card.task == "single-label":
+        return " ".join(card.why)
+    found = [one for one in card.findings if one.is_issue] or list(card.findings[:1])
+    lines = [f"{one.why} Proposed: {one.does}." if one.does else one.why for one in found]
+    more = [f"... and {len(lines) - FINDINGS:,} more findings: --json has all"] if len(lines) > FINDINGS else []
+    return "\n".join(list(dict.fromkeys(lines))[:FINDINGS] + more)

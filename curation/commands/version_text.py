@@ -16,6 +16,7 @@ from curation.manifest import count_words
 from curation.manifest.change_table import change_table, count_changes
 from curation.manifest.history import changes_of
 from curation.terminal import GAP, shown, shown_path, table
+from curation.wording import counted
 
 LISTED = 30
 
@@ -56,7 +57,11 @@ def print_header(header: Mapping[str, Any], console: Console) -> None:
     )
     for line in str(header.get("message", "")).split("\n")[:20]:
         console.print(Text(f"    {visible(line, 300)}"), soft_wrap=True)
+    task = str((header.get("source") or {}).get("task", ""))
+    unit = {"detection": ("box", "boxes"), "multi-label": ("label", "labels")}.get(task)
     counts = [f"{header['samples']:,} pictures"]
+    if unit is not None:
+        counts[0] += f" with {counted(int(header['annotations']), *unit)}"
     for key, words in (("excluded", "excluded"), ("unreadable", "unreadable"), ("unlabelled", "without a label")):
         counts += [f"{header[key]:,} of them {words}"] if header.get(key) else []
     console.print(Text(f"    {', '.join(counts)}{f'; made from {parents}' if parents else ''}", style="dim"))

@@ -13,6 +13,7 @@ from curation.detectors.contract import Inputs
 from curation.judging.single_label import NEIGHBOURS, why_untrainable
 from curation.judging.work import Judged, Work
 from curation.pixels import Pixels
+from curation.progress import Counting
 from curation.records import empty_samples
 from curation.scoring.box_quality import BoxQuality, judge_boxes
 from curation.scoring.health import accuracy
@@ -163,7 +164,7 @@ def _train(work: Work, inputs: Inputs, crops: Crops, groups: np.ndarray, cluster
     """
     from curation.training.crossval import out_of_fold  # torch, not needed when the run is there already
 
-    plan, clock, partial, progress = work.plan, work.clock, work.partial, work.progress
+    plan, clock, partial, progress = work.plan, work.clock, work.partial, Counting(work.progress, "boxes")
     learnt = np.where(crops.there, inputs.labels, -1)
     fold = assign_folds(learnt, groups, min(work.folds, len(np.unique(groups[learnt >= 0]))), work.seed)
     with clock.stage("train"):
