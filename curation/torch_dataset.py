@@ -24,20 +24,29 @@ from curation.manifest import read
 from curation.manifest.history import source_of
 from curation.manifest.version_files import resolve
 from curation.status import source_root
+from curation.targets import TARGETS
 
-Transform = Callable[[Image.Image], Any]
+Transform = Callable[..., Any]
 
 
-class VersionDataset(torch.utils.data.Dataset[tuple[Any, int]]):
-    """Item i is (picture, class id): row i of `table`.
+class VersionDataset(torch.utils.data.Dataset[tuple[Any, Any]]):
+    """Item i is (picture, target): row i of `table`.
 
-    A picture is a (3, H, W) uint8 tensor, upright RGB, or whatever `transform` makes of a PIL picture. The class id is
-    -1 where there is no label. It can be sent to other processes: use it with `DataLoader(..., num_workers=...)`.
+    A picture is a (3, H, W) uint8 tensor, upright RGB, or whatever `transform` makes of a PIL picture. It can be sent
+    to other processes: use it with `DataLoader(..., num_workers=...)`. The target is, by `task`:
+
+    single-label : the class id, -1 where there is no label
+    multi-label : (K,) float32, 1 where the picture has the class, as `binary_cross_entropy_with_logits` wants it
+    counts : (K,) int64, how many of each class
+    detection : as torchvision's detectors want it, {"boxes": BoundingBoxes (M, 4), left, top, right, bottom in pixels
+        of the picture as it is given, clipped to it; "labels": (M,) int64, class id + 1, as 0 is their background;
+        "image_id": i}. `transform` gets both, the picture and this, as transforms of torchvision.transforms.v2 do, and
+        a loader needs `collate_fn=lambda batch: tuple(zip(*batch))`
 
     table : one row per picture, sorted by sample_id: `sample_id`, `path`, `split`, `group`, `label`, `class_id`,
         `hard`, `labels` (all that are right, a tuple), `format`, `width_px`, `height_px`, `content_hash`
     classes : labels by class id; the same list for every split of the version
-    version : its name
+    version : its name; task : one of curation.records.TASKS
     """
 
     def __init__(
@@ -49,9 +58,11 @@ class VersionDataset(torch.utils.data.Dataset[tuple[Any, int]]):
             labels=pd.Series(names, dtype=object)
         )
         self.classes, self.version, self.root = content.classes, version, content.root
+        self.task = content.task
         self.transform, self.size = transform, size
         self._paths = content.samples["path"].tolist()
-        self._targets = content.samples["class_id"].tolist()
+        self._sizes = content.samples[["width_px", "height_px"]].to_numpy(np.float32)
+        self._targets = TARGETS[content.task](content)
         self._stem = None if cache is None or size is None else cache / f"{decoder_tag()}_s{size}"
         self._row, self._crc = self._find_cached(content.samples["content_hash"].tolist())
         self._rows: np.ndarray | None = None  # a memory map; each process opens its own
@@ -59,16 +70,31 @@ class VersionDataset(torch.utils.data.Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         index = range(len(self._paths))[index]  # an IndexError where there is none, as iteration wants it
         pixels = self._cached(index)
         if self.transform is None:
             if pixels is None:
                 pixels = np.array(self._picture(index))
             # Channels last in memory, as it was decoded: no copy, and what convolutions on modern hardware like.
-            return torch.from_numpy(pixels).permute(2, 0, 1), self._targets[index]
+            return torch.from_numpy(pixels).permute(2, 0, 1), self._target(index)
         picture = self._picture(index) if pixels is None else Image.fromarray(pixels)
-        return self.transform(picture), self._targets[index]
+        if self.task == "detection":
+            transformed: tuple[Any, Any] = self.transform(picture, self._target(index))
+            return transformed
+        return self.transform(picture), self._target(index)
+
+    def _target(self, index: int) -> Any:
+        found = self._targets[index]
+        if self.task == "detection":
+            from torchvision.tv_tensors import BoundingBoxes  # here: no other task needs torchvision
+
+            corners, class_ids = found
+            width, height = (self.size, self.size) if self.size else self._sizes[index].astype(int).tolist()
+            scale = np.tile([width, height] / self._sizes[index], 2).astype(np.float32)
+            boxes = BoundingBoxes(torch.from_numpy(corners * scale), format="XYXY", canvas_size=(height, width))
+            return {"boxes": boxes, "labels": torch.from_numpy(class_ids + 1), "image_id": index}
+        return torch.from_numpy(found.copy()) if isinstance(found, np.ndarray) else found
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rows": None}
@@ -137,7 +163,8 @@ def open_dataset(
     workspace : where `curate score` keeps its files
     dataset : its name; None = the only one, else that of the latest run
     split : one or several; None = all
-    transform : makes what is wanted of a PIL picture (RGB, upright); None gives (3, H, W) uint8 tensors
+    transform : makes what is wanted of a PIL picture (RGB, upright), of a set of boxes of (picture, target); None gives
+        (3, H, W) uint8 tensors
     size : pictures are squashed to size x size pixels; those that a run decoded at that size come from its cache
     source : where the pictures are now; None = where the latest run found them
 
