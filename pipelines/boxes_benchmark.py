@@ -7,7 +7,7 @@ doubled: a second box, drawn a little differently, every other one of them under
 these. Average precision: of the whole ranking of a kind of issue against the boxes that were planted; of a doubled
 pair, either box counts, once. What is wrong by itself counts against it, but for two things that count neither way:
 boxes with a planted fault of another kind (a second box under another class is a wrong label, too), and those that lay
-on each other before anything was planted (overlap above 0.8). `counted`: with these as false.
+on each other before anything was planted (overlap above 0.8). `counted`: with these as false, kind by kind.
 
 Dropped and shifted boxes need the predictions of a detector that did not see the picture. With --simulate one is
 imitated: it finds a share of the objects as they were before anything was planted, a little misplaced, invents others,
@@ -104,13 +104,22 @@ def average_precision(hit: np.ndarray, planted: int) -> float:
     return round(float(precision[hit].sum() / max(planted, 1)), 4)
 
 
-def rank_quality(names: list[str], flagged: np.ndarray, wanted: set[str], left_out: set[str]) -> dict[str, float]:
+def rank_quality(
+    names: list[str], flagged: np.ndarray, wanted: set[str], left_out: dict[str, set[str]]
+) -> dict[str, object]:
     """Of a ranking of `names`, a second mention of a planted one ignored: average precision, and what the flags say."""
     hit = np.array([name in wanted for name in names], dtype=bool)
     keep = ~(hit & pd.Series(names, dtype="str").duplicated().to_numpy())
-    counted = average_precision(hit[keep], len(wanted))
-    keep &= np.array([name not in left_out for name in names], dtype=bool)
-    hit, flagged = hit[keep], flagged[keep]
+
+    def without(names_left_out: set[str]) -> np.ndarray:
+        return keep & np.array([name not in names_left_out for name in names], dtype=bool)
+
+    def but(kind: str) -> set[str]:
+        return set().union(*(some for other, some in left_out.items() if other != kind)) - left_out[kind]
+
+    counted = {kind: average_precision(hit[without(but(kind))], len(wanted)) for kind in left_out}
+    kept = without(set().union(*left_out.values()))
+    hit, flagged = hit[kept], flagged[kept]
     return {
         "planted": len(wanted),
         "average_precision": average_precision(hit, len(wanted)),
@@ -168,12 +177,20 @@ def run_seed(
     there["id"] = [known[key] for key in keys_of(there, there["sample_id"].map(files))]
     in_pair = there[there["pair"] >= 0]
     pair = dict(zip(in_pair["id"], "pair " + in_pair["pair"].astype(str), strict=True))
-    swapped = set(there.loc[there["planted"] == "swapped", "id"])
-    otherwise_wrong = set(there.loc[there["planted"] != "", "id"])
+    planted = {kind: set(there.loc[there["planted"] == kind, "id"]) for kind in ("swapped", "shifted", "doubled")}
+
+    def others(kind: str) -> dict[str, set[str]]:
+        return {other: ids for other, ids in planted.items() if other != kind}
+
     found: dict[str, object] = {"seed": seed, "boxes": len(boxes), "seconds": round(seconds, 1)}
     for kind, issue, wanted, left_out in (
-        ("swapped", "label_error", swapped, otherwise_wrong - swapped),
-        ("doubled", "duplicate_box", set(pair.values()), otherwise_wrong | doubled_already(records, there)),
+        ("swapped", "label_error", planted["swapped"], others("swapped")),
+        (
+            "doubled",
+            "duplicate_box",
+            set(pair.values()),
+            {**others("doubled"), "doubled already": doubled_already(records, there)},
+        ),
     ):
         rows = issues[issues["issue"] == issue]
         names = rows["annotation_id"].tolist()
@@ -181,15 +198,14 @@ def run_seed(
             names = [pair.get(name, name) for name in names]
         found[kind] = rank_quality(names, rows["is_issue"].to_numpy(dtype=bool), wanted, left_out)
     if predictions is not None:
-        shifted = set(there.loc[there["planted"] == "shifted", "id"])
         rows = issues[issues["issue"] == "badly_located_box"]
         flagged = rows["is_issue"].to_numpy(dtype=bool)
-        found["shifted"] = rank_quality(rows["annotation_id"].tolist(), flagged, shifted, otherwise_wrong - shifted)
+        found["shifted"] = rank_quality(rows["annotation_id"].tolist(), flagged, planted["shifted"], others("shifted"))
         rows = issues[issues["issue"] == "missing_box"]
         flagged = rows["is_issue"].to_numpy(dtype=bool)
         dropped = table[table["planted"] == "dropped"]
         found["dropped"] = rank_quality(
-            proposals(rows, path, dropped, files), flagged, set(dropped["annotation_id"]), set()
+            proposals(rows, path, dropped, files), flagged, set(dropped["annotation_id"]), {}
         )
     return found
 
