@@ -108,14 +108,28 @@ def _subjects(claims: Sequence[Claims]) -> dict[str, str]:
             key = subject[key]
         return key
 
+    times = _times(added)
     for place, (voter, line) in enumerate(added):
-        for other, earlier in added[:place]:
-            if voter != other and _same_thing(line["to"], earlier["to"]):
+        for at, (other, earlier) in enumerate(added[:place]):
+            if voter != other and times[at] == times[place] and _same_thing(line["to"], earlier["to"]):
                 one, two = sorted((root(line["annotation_id"]), root(earlier["annotation_id"])))
                 subject[two] = one
     found = {key: root(key) for key in subject}
     named = {line["annotation_id"] for one in claims for line in one.lines}
     return {**{key: key for key in named}, **found, "": ""}
+
+
+def _times(added: Sequence[tuple[int, Line]]) -> list[int]:
+    """How often each voter has added the label without a box before: of counts, the second one of one reviewer is the
+    second one of another."""
+    before: dict[tuple[int, str], int] = {}
+    found = []
+    for voter, line in added:
+        whole = line["to"].get("box") is None
+        key = voter, line["to"]["label"]
+        found.append(before.get(key, 0) if whole else 0)
+        before[key] = before.get(key, 0) + whole
+    return found
 
 
 def _same_thing(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -10,9 +10,9 @@ An edit is a tuple of change lines as in curation.manifest.changes, without what
 `from` is what was seen. What else was seen is remembered as a text (`seen_text`): for every annotation a digest of its
 label and one of its box, so that later anybody can say which of them are still the same. Attributes are not in it.
 
-Who has looked at some annotations only (all boxes of one class, say) has seen those, and what was `absent`: what somebody
-thought to be missing. Such a *part* says nothing about the rest of the picture; it `waits` for somebody who looks at the
-whole, or is `enough`, because nothing else about the picture was in doubt.
+Who has looked at some annotations only (all boxes of one class, say) has seen those, and what was `absent`: what
+somebody thought to be missing. Such a *part* says nothing about the rest of the picture; it `waits` for somebody who
+looks at the whole, or is `enough`, because nothing else about the picture was in doubt.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WAITS, ENOUGH = "waits", "enough"
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 
-def new_annotation_id(sample_id: str, action_id: str, number: int) -> str:
+def new_annotation_id(sample_id: str, action_id: str, number: int | str) -> str:
     """The id of the annotation that line `number` of an action adds to a picture.
 
     The same for the same action sent twice, another one for every other action; never one that an import gives.
@@ -178,15 +178,24 @@ def _refuse_contradictions(lines: Sequence[Line]) -> None:
     for key, found in kinds.items():
         if len(set(found)) < len(found) or (len(found) > 1 and {"add", "drop"} & set(found)):
             raise SettingsError(f"Two changes contradict each other: {' and '.join(sorted(found))} of {key!r}.")
-    added = [line["to"] for line in lines if line["change"] == "add"]
+    added = [line["to"] for line in lines if line["change"] == "add" and line["to"].get("box") is not None]
     for place, one in enumerate(added):
-        if any(_same_thing(one, other) for other in added[:place]):
+        if any(one["label"] == other["label"] and same_box(one["box"], other["box"]) for other in added[:place]):
             raise SettingsError(f"{one['label'][:100]!r} is added twice in the same place.")
 
 
-def _same_thing(one: Line, other: Line) -> bool:
-    """Whether two annotations say the same: one label, and no box or one that is nearly the same."""
-    return one["label"] == other["label"] and same_box(one.get("box"), other.get("box"))
+def refuse_doubled(lines: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse what adds a label without a box twice, which is right of counts only.
+
+    Raises
+    ------
+    SettingsError : names the label.
+    """
+    given = [line["to"] for line in lines if line["change"] == "add" and isinstance(line["to"], Mapping)]
+    labels = [str(value.get("label")) for value in given if value.get("box") is None]
+    twice = next((label for place, label in enumerate(labels) if label in labels[:place]), None)
+    if twice is not None:
+        raise SettingsError(f"{twice[:100]!r} is added twice.")
 
 
 def labels_of(edits: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -22,6 +22,7 @@ from curation.edits import (
     new_annotation_id,
     overlap,
     read_seen,
+    refuse_doubled,
     same_box,
     write_seen,
 )
@@ -70,7 +71,7 @@ def test_lines_have_one_form_and_one_order() -> None:
         [relabel(key="s-\n")], [{**relabel(), "change": "rename"}], [{"change": "relabel"}], ["relabel"],
         [relabel(), relabel(to="cat", was="dog")], [relabel(), drop()], [move(), drop()], [drop(), drop()],
         [add("t-n1")], [add(label="eel")], [add(label=None)], [{**add(), "to": None}], [{**drop(), "from": None}],
-        [add("s-n1"), add("s-n2")], [add("s-n1", "dog", BOX), add("s-n2", "dog", [0, 0, 10, 9])],
+        [add("s-n1", "dog", BOX), add("s-n2", "dog", [0, 0, 10, 9])],
         [move(to=[1, 1, 0, 5])], [move(to=[1, 1, -1, 5])], [move(to=[1, 1, 5])], [move(to=[1, 1, 5, float("nan")])],
         [move(to=[1, 1, 5, float("inf")])], [move(to=[1e7, 1, 5, 5])], [move(to="1234")], [move(to=[1, 1, 5, True])],
         [{**add(), "to": {"label": "dog", "attributes": 7}}],
@@ -82,6 +83,14 @@ def test_lines_have_one_form_and_one_order() -> None:
 def test_what_is_no_edit_is_refused(lines: list[Any]) -> None:
     with pytest.raises(SettingsError):
         check_edits("s", lines, known)
+
+
+def test_a_label_without_a_place_can_be_added_twice_only_where_it_is_counted() -> None:
+    twice = [add("s-n1"), add("s-n2")]
+    assert len(check_edits("s", twice, known)) == 2
+    with pytest.raises(SettingsError, match="'dog' is added twice"):
+        refuse_doubled(twice)
+    refuse_doubled([add("s-n1"), add("s-n2", "cat"), add("s-n3", "dog", BOX), add("s-n4", "dog", BOX)])
 
 
 def test_an_edit_goes_with_its_verdict_and_one_of_nothing_is_a_keep() -> None:

@@ -50,6 +50,7 @@ DECIDE = "Decision"
     metavar="ID=X,Y,W,H",
     help="The box is here: its upper left corner, width and height in pixels.",
 )
+@option("--count", "counts", group=EDIT, multiple=True, metavar="LABEL=NUMBER", help="Of a set of counts: so many.")
 @option(
     "--from",
     "file",
@@ -79,6 +80,7 @@ def command(
     added: tuple[str, ...],
     removed: tuple[str, ...],
     boxes: tuple[str, ...],
+    counts: tuple[str, ...],
     relabel: tuple[str, ...],
     **verdicts: Any,
 ) -> None:
@@ -94,7 +96,7 @@ def command(
     from curation.review.work_queue import open_subject
     from curation.store import open_store
 
-    edited = bool(added or removed or boxes or len(relabel) > 1)
+    edited = bool(added or removed or boxes or counts or len(relabel) > 1)
     chosen = [(verdict, value) for verdict, value in verdicts.items() if value]
     chosen += [("edit", "")] if edited else [("relabel", relabel[0])] if relabel else []
     _check_choice(sample, file, undo, len(chosen))
@@ -111,7 +113,7 @@ def command(
         return
     ((verdict, value),) = chosen
     if verdict == "edit" or (verdict == "relabel" and _names_one(subject, value)):
-        lines = _edit_lines(subject, str(sample), added, removed, boxes, relabel)
+        lines = [*_edit_lines(subject, str(sample), added, removed, boxes, relabel), *_count_lines(subject, counts)]
         shared = replace(shared, action_id=uuid.uuid4().hex)
         decision = subject.edit(str(sample), lines, new_label, shared.action_id)
         _record_one(engine, subject, shared, decision, as_json)
@@ -163,6 +165,19 @@ def _edit_lines(
         box = _read_box(place) if subject.task == "detection" else None
         value: dict[str, Any] = {"label": text} if box is None else {"label": label, "box": box}
         lines.append({"change": "add", "to": value})
+    return lines
+
+
+def _count_lines(subject: Subject, counts: Sequence[str]) -> list[dict[str, Any]]:
+    """What `--count` asked for as lines that `Subject.edit` takes."""
+    if counts and subject.task != "counts":
+        raise click.UsageError("--count is for sets of counts; say --add or --remove.")
+    lines = []
+    for text in counts:
+        label, _, number = text.rpartition("=")
+        if not label or not number.strip().isdecimal():
+            raise click.UsageError(f"--count {text}: write it as LABEL=NUMBER.")
+        lines.append({"change": "count", "annotation": label, "to": int(number)})
     return lines
 
 

@@ -51,10 +51,11 @@ def settle_edits(history: History, sample: Sample, needed: int) -> Outcome | Non
     if new.columns["status"] == EXCLUDED and held and any(g.decision_id not in history.published for g in said):
         return Outcome(sample, said, "it was excluded meanwhile, by somebody who did not know of this decision")
     new = _without_undone(history, new, held, causes)
+    met: set[str] = set()
     for fact in held:
         because = tuple(by_id[voters[place].decision_id] for place in fact.voters)
         if any(g.decision_id not in history.published for g in because) or _was_touched(fact, history):
-            new = _with_fact(history, new, fact, because, causes)
+            new = _with_fact(history, new, fact, because, causes, met)
     if said and not held and said[-1].decision_id not in history.published:
         new = excluded(new, said[-1].decision.reason)
         causes["exclude", ""] = (said, False)
@@ -205,13 +206,15 @@ def _was_touched(fact: Held, history: History) -> bool:
     return any(_concerns(fact, line) for g in undone for line in g.decision.edits)
 
 
-def _with_fact(history: History, sample: Sample, fact: Held, because: tuple[Given, ...], causes: Causes) -> Sample:
-    """The sample as a fact says that it is."""
+def _with_fact(
+    history: History, sample: Sample, fact: Held, because: tuple[Given, ...], causes: Causes, met: set[str]
+) -> Sample:
+    """The sample as a fact says that it is; met : ids of what was added, or found to be there, for other facts."""
     key, there = fact.annotation_id, sample.annotations.get(fact.annotation_id)
     if fact.kind == HARD:
         return _hard(sample, bool(fact.value), because, False, causes)
     if fact.kind == THERE:
-        return _with_or_without(history, sample, fact, because, causes)
+        return _with_or_without(history, sample, fact, because, causes, met)
     if there is None:
         return sample
     name = "relabel" if fact.kind == LABEL else "box"
@@ -225,7 +228,7 @@ def _with_fact(history: History, sample: Sample, fact: Held, because: tuple[Give
 
 
 def _with_or_without(
-    history: History, sample: Sample, fact: Held, because: tuple[Given, ...], causes: Causes
+    history: History, sample: Sample, fact: Held, because: tuple[Given, ...], causes: Causes, met: set[str]
 ) -> Sample:
     annotations = dict(sample.annotations)
     for other in fact.instead:
@@ -238,18 +241,29 @@ def _with_or_without(
     if not fact.value or key in annotations:
         return new
     wanted = fact.added["to"] if fact.added is not None else _dropped(history, key)
-    if wanted is None or (fact.added is not None and _is_there(new, wanted)):
+    seen = because[-1].decision.claims.seen or {} if because else {}
+    if wanted is None or (fact.added is not None and _is_there(new, wanted, seen, met)):
         return new
     causes["add", key] = (because, False)
+    met.add(key)
     return _applied(new, {"change": "add", "annotation_id": key, "from": None, "to": wanted})
 
 
-def _is_there(sample: Sample, wanted: Mapping[str, Any]) -> bool:
-    """Whether there is such an annotation by now: a source that was imported again has it, too."""
-    for there in sample.annotations.values():
+def _is_there(sample: Sample, wanted: Mapping[str, Any], seen: Collection[str], met: set[str]) -> bool:
+    """Whether there is such an annotation by now: a source that was imported again has it, too.
+
+    Of a label without a box there can be several, where they are counted: one that was `seen` when another was added is
+    not that one, and each is only one. What is found is added to `met`.
+    """
+    for key, there in sample.annotations.items():
         box = [there[name] for name in lines_of.BOX]
-        if there["label"] == wanted["label"] and same_box(None if None in box else box, wanted.get("box")):
-            return True
+        place = None if None in box else box
+        if there["label"] != wanted["label"] or not same_box(place, wanted.get("box")):
+            continue
+        if place is None and (key in seen or key in met):
+            continue
+        met.add(key)
+        return True
     return False
 
 

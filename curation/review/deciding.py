@@ -17,10 +17,11 @@ from typing import Any
 import pandas as pd
 
 from curation.decisions import REASONS, VERDICTS, Action, Decision, check_action, check_decision
-from curation.edits import Box, new_annotation_id
+from curation.edits import Box, new_annotation_id, refuse_doubled
 from curation.errors import CurationError, LabelParseError, NotFoundError, SettingsError, SourceError
 from curation.importers.table_file import Table, read_table
 from curation.review.annotations import Annotation, Annotations, by_id, in_words, seen_of
+from curation.review.counting import count_edits
 from curation.wording import counted
 
 SAMPLE_COLUMNS = ("sample_id", "sample", "path", "image")  # names a picture: the first that the table has
@@ -166,7 +167,7 @@ class Subject:
             raise SettingsError(f"{self.path_of(sample_id)} has one label; say which is right with --relabel LABEL.")
         there = self.annotations.of(sample_id)
         action_id = action_id or json.dumps([self.version, list(map(dict, lines))], sort_keys=True)
-        edits = tuple(self._line(sample_id, there, line, place, action_id) for place, line in enumerate(lines))
+        edits = self._lines(sample_id, there, lines, action_id)
         given = in_words([one.label for one in there])
         made = Decision(
             sample_id, sample_id, "edit", given_label=given, edits=edits, seen=seen_of(sample_id, there)
@@ -190,6 +191,16 @@ class Subject:
         there = self.annotations.of(sample_id)
         named = [cut for cut in known if cut[0] and _meant(cut[0], sample_id, there)]
         return next(iter([*named, *known]), (first, rest))
+
+    def _lines(
+        self, sample_id: str, there: Sequence[Annotation], lines: Sequence[Mapping[str, Any]], action_id: str
+    ) -> tuple[dict[str, Any], ...]:
+        """Full lines; of counts also those of `{"change": "count", "annotation": LABEL, "to": NUMBER}`."""
+        if self.task == "counts":
+            return count_edits(sample_id, there, lines, action_id, self.path_of(sample_id))
+        edits = tuple(self._line(sample_id, there, line, place, action_id) for place, line in enumerate(lines))
+        refuse_doubled(edits)
+        return edits
 
     def _line(
         self, sample_id: str, there: Sequence[Annotation], line: Mapping[str, Any], place: int, action_id: str

@@ -47,6 +47,9 @@ def _did(made: Sequence[Decision]) -> list[str]:
 
 def _did_to_one(made: Decision) -> list[str]:
     given = [Label(made.given_label)] if made.given_label else []
+    if made.verdict == "keep" and made.is_part:
+        found = made.claims.seen or {}
+        return [f"found {counted(len(found), 'annotation')} right"] if found else ["found nothing missing"]
     if made.verdict in ("keep", "hard"):
         hard = [", as hard to see,"] if made.verdict == "hard" else []
         return ["kept the label ", *given, *hard] if given else ["kept it without a label", *hard]
@@ -94,24 +97,39 @@ def _did_to_many(made: Sequence[Decision]) -> list[str]:
         return [f"changed the label of {many}", *was, " to ", Label(labels[0])]
     if verdict == "edit":
         return [f"changed the annotations of {many}"]
+    if verdict == "keep" and made[0].is_part:
+        return [f"found annotations of {many} right"]
     if verdict in ("keep", "hard"):
         return [f"kept the labels of {many}", ", as hard to see" if verdict == "hard" else ""]
     return [f"excluded {many} ({reason})" if verdict == "exclude" else f"could not tell of {many}"]
 
 
 def did_edits(edits: Sequence[Line]) -> list[str]:
-    """Up to three changes of annotations, and how many more."""
+    """Up to three changes of annotations, and how many more; the same one several times is said once."""
+    times: dict[tuple[str, ...], int] = {}
+    for line in edits:
+        said = _did_line(line)
+        times[said] = times.get(said, 0) + 1
     parts: list[str] = []
-    for line in edits[:_EDITS_SAID]:
-        before, after = line["from"], line["to"]
-        said = ["moved a box"]
-        if line["change"] == "relabel":
-            said = ["changed ", Label(before), " to ", Label(after)]
-        elif line["change"] != "box":
-            said = ["added ", Label(after["label"])] if before is None else ["removed ", Label(before["label"])]
-        parts += [", ", *said] if parts else said
-    more = len(edits) - _EDITS_SAID
+    for (verb, *names), count in list(times.items())[:_EDITS_SAID]:
+        parts += [", "] if parts else []
+        if not names:
+            parts.append(verb if count == 1 else f"moved {counted(count, 'box', 'boxes')}")
+            continue
+        parts += [verb if count == 1 else f"{verb}{count} x ", Label(names[0])]
+        parts += [" to ", Label(names[1])] if len(names) > 1 else []
+    more = sum(list(times.values())[_EDITS_SAID:])
     return [*parts, f" and changed {counted(more, 'other thing')}"] if more > 0 else parts
+
+
+def _did_line(line: Line) -> tuple[str, ...]:
+    """What was done, in a verb, and the labels that it is about."""
+    before, after = line["from"], line["to"]
+    if line["change"] == "relabel":
+        return "changed ", str(before), str(after)
+    if line["change"] == "box":
+        return ("moved a box",)
+    return ("added ", str(after["label"])) if before is None else ("removed ", str(before["label"]))
 
 
 def _listed(labels: Sequence[str]) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 from curation.edits import Box, Line
 from curation.explain import box_of, explain_parts, explain_pieces, read_evidence
 from curation.review.annotations import Annotation, by_id
-from curation.review.proposals import propose
+from curation.review.counting import is_past_count
+from curation.review.proposals import COUNTING, propose
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def _is_past(row: Mapping[str, Any], there: Sequence[Annotation]) -> bool:
     if key:
         own = by_id(there).get(key)
         return own is None or (bool(row["given_label"]) and own.label != row["given_label"])
+    if row["issue"] == COUNTING:
+        return is_past_count(read_evidence(row), there)
     return row["issue"] == "missing_label" and any(other.label == row["suggestion"] for other in there)
 
 

@@ -18,13 +18,13 @@ from curation.detectors import suggests_label
 from curation.edits import Box, Line, same_box
 from curation.explain import Label
 from curation.review.annotations import Annotation, by_id
+from curation.review.counting import NO_ID, propose_count
 
 REMOVE, CLIP = "remove", "clip"
 ADDING = ("missing_label", "odd_combination", "missing_box")  # whose suggestion is a class that is not there
 REMOVING = ("wrong_label", "duplicate_box", "spurious_box", "box_geometry")  # whose suggestion may be `remove`
 RELABELLING = ("label_error", "swapped_box")  # whose suggestion is the class of an annotation that is there
-# A proposed line that adds something; its id is made when it is accepted.
-NO_ID = ""
+COUNTING = "odd_count"  # whose evidence says how many there are likely to be
 
 
 def propose(
@@ -41,6 +41,8 @@ def propose(
     issue, suggestion = str(row["issue"]), str(row["suggestion"])
     there = by_id(annotations).get(str(row["annotation_id"]))
     evidence = _evidence(row)
+    if issue == COUNTING:
+        return propose_count(evidence, annotations)
     if issue in ADDING:
         box = _inside(_box(evidence.get("proposed")), size)
         return _adding(suggestion, box, annotations, task) if suggestion else ((), ())
