@@ -68,7 +68,7 @@ def score(
 
     Parameters
     ----------
-    source : folder, table, array file or `torchvision:NAME`; see curation.importers
+    source : folder, table, array file, `torchvision:NAME` or `fiftyone:NAME`; see curation.importers
     predictions : COCO results of a detector that did not see the pictures it judged, for a set of boxes
     workspace : where `.curate/` and `data_manifest/` are; the source is never written to
 

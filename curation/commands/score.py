@@ -118,9 +118,10 @@ def command(
 ) -> None:
     """Score a labelled image data set: find wrong labels, duplicates, leaks, outliers and broken files.
 
-    SOURCE is a folder with one subfolder per class (train/val/test above them or not), a CSV or Parquet table, an array
-    file (.npz, .h5), or torchvision:NAME. Nothing in it is ever changed. What is found is kept in
-    the workspace, under .curate/runs; the same command again answers from there, and goes on after an interruption.
+    SOURCE is a folder with one subfolder per class (train/val/test above them or not), a folder of boxes or labels as
+    COCO, VOC, YOLO and their like have it, a CSV or Parquet table, an array file (.npz, .h5), torchvision:NAME or
+    fiftyone:NAME. Nothing in it is ever changed. What is found is kept in the workspace, under .curate/runs; the same
+    command again answers from there, and goes on after an interruption.
     """
     from curation.commands.summary import print_next, print_summary
     from curation.importers.options import ImportOptions
