@@ -30,6 +30,14 @@ WHAT = "What is learnt"
     metavar="DIR",
     help="Where to write weights, classes, measurements and a model card.",
 )
+@option(
+    "--detector",
+    "detector_epochs",
+    group=WHAT,
+    type=click.IntRange(1, 10_000),
+    metavar="EPOCHS",
+    help="Boxes: passes of the detector that learns them; slow without a GPU.",
+)
 @training_options
 @dataset_option
 @common
@@ -37,6 +45,7 @@ def command(
     version: str,
     holdout: str,
     output: Path,
+    detector_epochs: int | None,
     training: dict[str, Any],
     name: str | None,
     as_json: bool,
@@ -44,18 +53,20 @@ def command(
 ) -> None:
     """Train one network on a version, and write it with all that is needed to use it.
 
-    The network is that of curate score, with cross entropy as its loss. `curate predict` asks it about new pictures.
+    The network is that of curate score, with cross entropy as its loss; of boxes, a detector. `curate predict` asks it
+    about new pictures.
     """
     from curation.datasets import find_dataset
     from curation.explain import visible
     from curation.manifest.history import resolve
     from curation.manifest.version_files import head
+    from curation.proving.compare import MEASURES
     from curation.retraining import RetrainSettings, retrain
     from curation.terminal import RichProgress, stdout_console
 
     dataset = find_dataset(workspace, name)
     chosen = resolve(dataset.folder, version) if version else str(head(dataset.folder))
-    settings = RetrainSettings(chosen, holdout, **training)
+    settings = RetrainSettings(version=chosen, holdout=holdout, detector_epochs=detector_epochs or 0, **training)
     with RichProgress() as progress:
         facts = retrain(workspace, dataset, settings, output, progress)
     if as_json:
@@ -68,7 +79,8 @@ def command(
         console.print(f"Nothing was measured: {why}.")
     else:
         console.print(
-            f"On {metrics['pictures']:,} pictures ({visible(metrics['holdout'])}): accuracy {metrics['accuracy']:.1%}, "
-            f"macro F1 {metrics['macro_f1']:.1%}."
+            f"On {metrics['pictures']:,} pictures ({visible(metrics['holdout'])}): "
+            + ", ".join(f"{MEASURES[name]} {value:.1%}" for name, value in metrics.items() if isinstance(value, float))
+            + "."
         )
     console.print(f"Next: curate predict {visible(str(output), 4096)} PICTURES", soft_wrap=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,9 @@ from curation.proving.compare import RANKED_RESAMPLES, Comparison, change_of, me
 from curation.proving.contract import Answer, Ask, Contest, Material, Prover
 from curation.proving.versions import AFTER, BEFORE
 from curation.scoring.box_precision import average_precision, match
+
+if TYPE_CHECKING:
+    from curation.training.detector import DetectorTask
 
 # What makes a picture a doubtful lesson for a detector.
 SUSPECTS = (
@@ -57,36 +62,49 @@ def contest(material: Material) -> Contest:
 
 
 def _begin(material: Material, arms: BoxArms, progress: Progress) -> Ask:
-    from curation.training.detector import DetectorTask, learn, look
-
-    held = material.holdout.rows
+    from curation.training.detector import learn
 
     def ask(name: str, seed: int, advance: Callable[[int], None]) -> Answer:
         lesson = arms.lesson(name, seed)
-        task = DetectorTask(
-            root=material.pixels.root,
-            paths=material.versions.samples["path"].tolist(),
-            sizes=arms.sizes,
-            fold=np.zeros(len(arms.sizes), dtype=np.int64),
-            picture=lesson.boxes["row"].to_numpy(dtype=np.int64),
-            boxes=lesson.boxes[SIDES].to_numpy(dtype=np.float64),
-            labels=lesson.boxes["class_id"].to_numpy(dtype=np.int64),
-            n_classes=len(material.versions.classes),
-            plan=material.plan,
-            epochs=material.settings.detector_epochs,
-            seed=seed,
-            checkpoints=material.cache,
-            progress=progress,
-        )
-        found = look(task, learn(task, np.flatnonzero(lesson.pictures), seed, advance), held, advance)
-        return {
-            "row": np.searchsorted(held, found["row"].to_numpy()),
-            "class_id": found["class_id"].to_numpy(dtype=np.int64),
-            "box": found[SIDES].to_numpy(dtype=np.float64),
-            "score": found["score"].to_numpy(dtype=np.float64),
-        }
+        task = replace(detector_task(material, lesson, arms.sizes, seed), progress=progress)
+        net = learn(task, np.flatnonzero(lesson.pictures), seed, advance)
+        return ask_about(task, net, material.holdout.rows, advance)
 
     return ask
+
+
+def detector_task(material: Material, lesson: Lesson, sizes: np.ndarray, seed: int) -> DetectorTask:
+    """What a detector learns; sizes : (N, 2) width and height of the pictures in pixels."""
+    from curation.training.detector import DetectorTask
+
+    return DetectorTask(
+        root=material.pixels.root,
+        paths=material.versions.samples["path"].tolist(),
+        sizes=sizes,
+        fold=np.zeros(len(sizes), dtype=np.int64),
+        picture=lesson.boxes["row"].to_numpy(dtype=np.int64),
+        boxes=lesson.boxes[SIDES].to_numpy(dtype=np.float64),
+        labels=lesson.boxes["class_id"].to_numpy(dtype=np.int64),
+        n_classes=len(material.versions.classes),
+        plan=material.plan,
+        epochs=material.settings.detector_epochs,
+        seed=seed,
+        checkpoints=material.cache,
+        progress=material.progress,
+    )
+
+
+def ask_about(task: DetectorTask, net: Any, held: np.ndarray, advance: Callable[[int], None]) -> Answer:
+    """What a detector finds in the pictures `held` (n,), ascending; `row` counts among these."""
+    from curation.training.detector import look
+
+    found = look(task, net, held, advance)
+    return {
+        "row": np.searchsorted(held, found["row"].to_numpy()),
+        "class_id": found["class_id"].to_numpy(dtype=np.int64),
+        "box": found[SIDES].to_numpy(dtype=np.float64),
+        "score": found["score"].to_numpy(dtype=np.float64),
+    }
 
 
 def _without_suspects(material: Material) -> Lesson | None:

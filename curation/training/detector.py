@@ -93,14 +93,14 @@ def learn(task: DetectorTask, rows: np.ndarray, seed: int, advance: Callable[[in
     device = torch.device(task.plan.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net, pretrained = build(task.plan, task.n_classes)
-        net.to(device)
+        backbone, weights = backbone_of(task.plan)
+        net = empty_detector(backbone, weights, task.n_classes).to(device)
         optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=LR, weight_decay=1e-4)
         steps = max(task.epochs * -(-len(rows) // BATCH), 1)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps, pct_start=0.1)
         rng = np.random.default_rng([seed])
         for _ in range(task.epochs):
-            _train_mode(net, pretrained)
+            _train_mode(net, weights != "none")
             order = rng.permutation(rows)
             for start in range(0, len(order), BATCH):
                 batch = order[start : start + BATCH]
@@ -129,18 +129,27 @@ def _train_mode(net: Any, pretrained: bool) -> None:
             module.eval()
 
 
-def build(plan: Plan, n_classes: int) -> tuple[Any, bool]:
-    """Faster R-CNN on the layers of the plan's network down to STRIDE; whether these are pretrained."""
+def backbone_of(plan: Plan) -> tuple[str, str]:
+    """The network, and its weights, that a detector of this plan is built on."""
+    pretrained = plan.mode != "compact" and plan.weights != "none"
+    return (plan.model, plan.weights) if pretrained else (SCRATCH_MODEL, "none")
+
+
+def empty_detector(model: str, weights: str, n_classes: int) -> Any:
+    """Faster R-CNN on the layers of torchvision's network `model` down to STRIDE.
+
+    Raises
+    ------
+    WeightsError, SettingsError : the weights cannot be had, or there is no such network.
+    """
     from torchvision.models.detection import FasterRCNN
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.ops import MultiScaleRoIAlign
 
     from curation.training.model import load_backbone
 
-    pretrained = plan.mode != "compact" and plan.weights != "none"
-    model = load_backbone(plan.model, plan.weights) if pretrained else load_backbone(SCRATCH_MODEL, "none")
-    net = FasterRCNN(
-        _down_to_stride(model),
+    return FasterRCNN(
+        _down_to_stride(load_backbone(model, weights)),
         n_classes + 1,  # class 0 is the background
         rpn_anchor_generator=AnchorGenerator(((16, 32, 64, 128, 256),), ((0.5, 1.0, 2.0),)),
         box_roi_pool=MultiScaleRoIAlign(["0"], 7, 2),
@@ -148,7 +157,6 @@ def build(plan: Plan, n_classes: int) -> tuple[Any, bool]:
         max_size=SIDE_PX,
         box_score_thresh=LEAST_SCORE,
     )
-    return net, pretrained
 
 
 def _down_to_stride(model: Any) -> Any:
