@@ -288,7 +288,7 @@ class Builder:
         if self._rejected:
             path, reason = self._rejected[0]
             entries = counted(len(self._rejected), "entry was", "entries were")
-            notes.append(f"{entries} left out, the first of {shown(path, limit=200)}: {reason}.")
+            notes.append(f"{entries} left out, the first of {shown(path, limit=200)}: {reason.rstrip('.')}.")
         return notes
 
     def _sizes(self, advance: Any) -> np.ndarray:

@@ -215,9 +215,12 @@ class _Reader:
                 row = builder.picture(path, file.split, more, stated, where)
             if rows.setdefault(key, row) != row:
                 twice.add(key)
-                builder.note(
-                    f"{shown(file.path, limit=200)}: two pictures have the id {key}; its annotations are left out."
-                )
+        if twice:
+            ids = counted(len(twice), "id is", "ids are")
+            builder.note(
+                f"{shown(file.path, limit=200)}: {ids} that of several pictures, the first {min(twice, key=str)}; the "
+                "annotations that name such an id are left out."
+            )
         return rows, twice
 
     def _annotations(

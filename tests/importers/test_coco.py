@@ -206,13 +206,14 @@ def test_a_picture_of_that_name_in_another_split_is_not_it(tmp_path: Path) -> No
 
 
 def test_ids_of_two_pictures_give_their_annotations_to_none(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "b.png", "c.png")
-    write(tmp_path, "x.json", [image(1, "a.png"), image(1, "b.png"), image(2, "c.png"), image(2.0, "c.png")],
+    pictures(tmp_path, "a.png", "b.png", "c.png", "d.png", "e.png")
+    twice = [image(1, "a.png"), image(1, "b.png"), image("x", "d.png"), image("x", "e.png")]
+    write(tmp_path, "x.json", [*twice, image(2, "c.png"), image(2.0, "c.png")],
           [annotation(1, 1, 7), annotation(2, 2, 3)])  # fmt: skip
     records = load(tmp_path)
     assert [mark[:2] for mark in marks(records)] == [("c.png", "cat")]
     assert "two pictures have the id 1" in records.rejected["reason"].iloc[0]
-    note_with(records, "its annotations are left out")
+    assert "2 ids are that of several pictures, the first 1" in note_with(records, "several pictures")
 
 
 def test_ids_of_the_same_number_in_two_files_are_two_pictures(tmp_path: Path) -> None:
