@@ -110,8 +110,17 @@ def _merge_annotation(sides: Sides, disagree: Disagree) -> dict[str, Any] | None
     if keyed:
         attributes = {f.removeprefix(_KEY): json.loads(v) for f, v in merged.items() if f.startswith(_KEY)}
         review = {key: value for key, value in merged["label"].items() if key != "label"}
-        text = attributes_text({**attributes, **review})
+        text = _as_written({**attributes, **review}, sides)
     return {"label": merged["label"]["label"], **dict(zip(BOX, merged["box"], strict=True)), "attributes": text}
+
+
+def _as_written(attributes: Mapping[str, Any], sides: Sides) -> str:
+    """Attributes as a side has written them that says the same, rather the one that changed; else as we write them."""
+    alike = [
+        side["attributes"] for side in sides if side is not None and read_attributes(side["attributes"]) == attributes
+    ]
+    before = sides[0]["attributes"] if sides[0] is not None else None
+    return min(alike, key=lambda text: (text == before, text)) if alike else attributes_text(attributes)
 
 
 def _is_object(attributes: str) -> bool:
