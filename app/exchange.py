@@ -47,8 +47,8 @@ def _source(*names: str) -> str:
 _card = st.components.v2.component(
     "curate_card",
     html='<div class="mount"></div>',
-    css=_source("style.css"),
-    js=_source("link.js", "search.js", "overlays.js", "page.js", "annotate.js", "card.js"),
+    css=_source("style.css", "counted.css"),
+    js=_source("link.js", "search.js", "overlays.js", "page.js", "annotate.js", "counted.js", "card.js"),
 )
 _grid = st.components.v2.component(
     "curate_grid",

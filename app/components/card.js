@@ -294,7 +294,7 @@ class Desk extends Page {
   }
 
   help() {
-    return helpOf(this.card?.kind);
+    return helpOf(this.card?.kind, this.card?.counted);
   }
 
   toggleDifferences() {
@@ -335,7 +335,7 @@ class Desk extends Page {
     if (card.kind !== "annotations") return card.kind === "duplicates" ? this.drawCase(card) : this.drawSample(card);
     if (!this.annotated?.isOf(card)) {
       this.annotated?.close();
-      this.annotated = new Annotated(this, card);
+      this.annotated = card.counted ? new Counted(this, card) : new Annotated(this, card);
     }
     return this.annotated.draw();
   }
@@ -570,7 +570,7 @@ function badgesEl(card) {
   );
 }
 
-function helpOf(kind) {
+function helpOf(kind, isCounted) {
   const moving = [
     "Moving",
     [
@@ -613,6 +613,6 @@ function helpOf(kind) {
       [["u"], "unsure: somebody else shall look"],
     ],
   ];
-  if (kind === "annotations") return [ANNOTATION_KEYS, moving];
+  if (kind === "annotations") return [isCounted ? COUNT_KEYS : ANNOTATION_KEYS, moving];
   return kind === "duplicates" ? [copies, sample, moving] : [sample, copies, moving];
 }

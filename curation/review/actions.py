@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.decisions import REASONS, Action, Decision
-from curation.edits import Line, new_annotation_id, same_box
+from curation.edits import Line, new_annotation_id, refuse_doubled, same_box
 from curation.errors import SettingsError
 from curation.review.annotations import by_id
 from curation.review.cards import Card, Member
@@ -195,6 +195,8 @@ def _edit(card: Card, choice: Choice) -> list[Decision]:
         raise SettingsError("This picture has one label; say which one is right.")
     member = _member(card, choice.sample_id or card.sample_id)
     lines = [_full_line(card, member, line, place, choice) for place, line in enumerate(choice.edits)]
+    if card.task != "counts":
+        refuse_doubled(lines)
     return _edited(card, {member.sample_id: lines})
 
 
@@ -210,11 +212,14 @@ def _accepted(card: Card, findings: Sequence[Finding], choice: Choice) -> list[D
     lines: dict[str, list[Line]] = {}
     for place, finding in enumerate(findings):
         mine = lines.setdefault(finding.sample_id, [])
+        own: list[Line] = []  # a finding's lines go together, as several more of one class
         for line in finding.proposal:
             new = line["change"] == "add"
-            key = new_annotation_id(finding.sample_id, choice.action_id, place) if new else line["annotation_id"]
+            number = place if len(finding.proposal) == 1 else f"{place}-{len(own)}"
+            key = new_annotation_id(finding.sample_id, choice.action_id, number) if new else line["annotation_id"]
             if not any(_collide(line, other) for other in mine):
-                mine.append({**line, "annotation_id": key})
+                own.append({**line, "annotation_id": key})
+        mine += own
     return _edited(card, lines)
 
 

@@ -24,6 +24,7 @@ class Finding:
     proposal : lines of an edit that settle it (curation.edits), () where there is nothing to accept; an `add` has no id
         yet (verdict_action makes it)
     does, does_parts : what the proposal does, such as `change “cat” to “dog”`; "" where there is none
+    about : the class whose count is odd, "" of other findings
     box : where it is, in pixels of the upright picture; of what is proposed, the proposed one; None where nowhere
     """
 
@@ -40,6 +41,7 @@ class Finding:
     does: str = ""
     does_parts: tuple[str, ...] = ()
     box: Box | None = None
+    about: str = ""
 
 
 def findings_of(
@@ -100,4 +102,5 @@ def _finding(row: Mapping[str, Any], there: Sequence[Annotation], size: tuple[in
         does=explain_pieces(does),
         does_parts=does,
         box=box,
+        about=str(read_evidence(row).get("class", "")) if row["issue"] == COUNTING else "",
     )

@@ -11,6 +11,7 @@ from curation.explain import Label, title_of, visible
 from curation.review.cards import Card
 from curation.review.findings import Finding
 
+MOST_COUNTED = 50_000  # of a picture of counts, where each class is one line, whatever its number
 MOST_DRAWN = 2_000  # annotations of one picture; a browser is slow with more
 
 
@@ -19,10 +20,12 @@ def lay_sheet(card: Card, show: bool) -> dict[str, Any]:
 
     show : whether the findings are shown; else the picture is judged without them
     """
+    most = MOST_COUNTED if card.task == "counts" else MOST_DRAWN
     findings = [one for one in card.findings if one.is_issue and one.sample_id == card.sample_id] if show else []
     return {
         "kind": "annotations",
         "drawable": card.task == "detection",
+        "counted": card.task == "counts",
         "annotations": [
             {
                 "id": one.annotation_id,
@@ -30,9 +33,9 @@ def lay_sheet(card: Card, show: bool) -> dict[str, Any]:
                 "shown": visible(one.label),
                 "box": list(one.box) if one.box is not None else None,
             }
-            for one in card.annotations[:MOST_DRAWN]
+            for one in card.annotations[:most]
         ],
-        "hidden": max(0, len(card.annotations) - MOST_DRAWN),
+        "hidden": max(0, len(card.annotations) - most),
         "findings": [_finding(one) for one in findings],
     }
 
@@ -48,6 +51,7 @@ def _finding(found: Finding) -> dict[str, Any]:
         "title": title_of(found.issue),
         "why": [lay_words(found.why_parts)] if found.why_parts else [],
         "ids": [found.annotation_id] if found.annotation_id else [],
+        "about": [found.about, visible(found.about)] if found.about else None,
         "lines": [{**_sent(line), "shown": named.get(_label(line) or "", "")} for line in found.proposal],
         "does": lay_words(found.does_parts),
         "choices": [{"label": label, "shown": shown} for label, shown in named.items()],

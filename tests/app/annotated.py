@@ -24,6 +24,7 @@ BOXES = {
     "fine": [("plate", (30, 40, 80, 60))],
     "swapped": [("bottle", (60, 30, 70, 70))],
 }
+COUNTED = {"doubled": {"bottle": 1, "cup": 2}, "fine": {"plate": 1}, "swapped": {"cup": 4, "plate": 1}}
 TAGS = {"doubled": ["bottle", "cup"], "fine": ["plate"], "swapped": ["bottle", "plate"]}
 
 
@@ -63,6 +64,22 @@ def make_tagged_workspace(folder: Path) -> Path:
         finding("swapped", 1, "wrong_label", "plate", "remove", {**facts, "class": "plate", "labels": TAGS["swapped"]}),
     ]
     return _make(folder, "multi-label", annotations, findings)
+
+
+def make_counted_workspace(folder: Path) -> Path:
+    """Three pictures: one bottle too few, three cups too many, and one without a finding."""
+    annotations = [
+        (name, place, label, None)
+        for name, labels in COUNTED.items()
+        for place, label in enumerate(label for label, count in labels.items() for _ in range(count))
+    ]
+    facts = {"at_least": False, "expected": 2.1, "p_given": 0.01, "p_likely": 0.9, "threshold": 0.7}
+    findings = [
+        finding("doubled", None, "odd_count", "1 x bottle", "3 x bottle",
+                {**facts, "class": "bottle", "given": 1, "likely": 3}),
+        finding("swapped", None, "odd_count", "4 x cup", "1 x cup", {**facts, "class": "cup", "given": 4, "likely": 1}),
+    ]  # fmt: skip
+    return _make(folder, "counts", annotations, findings)
 
 
 def finding(
