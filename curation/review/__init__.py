@@ -115,11 +115,12 @@ def _with_annotations(index: RunIndex, table: pd.DataFrame, more: pd.DataFrame) 
                 marks.setdefault(row, {})[class_mark(value)] = None
     classes, seen = [], []
     known = more["seen"].to_numpy(dtype=object)
-    for item_id, kind, members in zip(table["item_id"], table["kind"], table["members"], strict=True):
+    own = index.rows(table["item_id"]).tolist()  # all at once: one lookup takes long, a hundred thousand hardly longer
+    for row, kind, members in zip(own, table["kind"], table["members"], strict=True):
         alone = kind == "sample"
-        rows = index.rows([item_id] if alone else json.loads(members)).tolist()
-        classes.append("".join(dict.fromkeys(mark for row in rows for mark in marks.get(row, ()))))
-        seen.append(known[rows[0]] if alone and rows[0] >= 0 else "")
+        rows = [row] if alone else index.rows(json.loads(members)).tolist()
+        classes.append("".join(dict.fromkeys(mark for at in rows for mark in marks.get(at, ()))))
+        seen.append(known[row] if alone and row >= 0 else "")
     return table.assign(seen=pd.Series(seen, dtype="str"), classes=pd.Series(classes, dtype="str"))
 
 

@@ -78,13 +78,18 @@ class Annotations:
     def of(self, sample_id: str) -> tuple[Annotation, ...]:
         """Those of one picture, by annotation_id; () where it has none, or is not there."""
         first, last = bisect_left(self._ids, sample_id), bisect_right(self._ids, sample_id)
-        found = []
-        for row in self.rows.iloc[first:last].to_dict("records"):
-            if row["annotation_id"]:
-                x, y, w, h = (float(row[name]) for name in BOX)
-                found.append(Annotation(row["annotation_id"], row["label"], None if x != x else (x, y, w, h),
-                                        row["attributes"]))  # fmt: skip
-        return tuple(found)
+        if first == last:
+            return ()
+        keys, labels, attributes, *numbers = (column[first:last].tolist() for column in self._columns)
+        return tuple(
+            Annotation(key, label, None if x != x else (x, y, w, h), text)
+            for key, label, text, x, y, w, h in zip(keys, labels, attributes, *numbers, strict=True)
+            if key
+        )
+
+    @cached_property
+    def _columns(self) -> tuple[Any, ...]:
+        return tuple(self.rows[name].array for name in ("annotation_id", "label", "attributes", *BOX))
 
     def summaries(self) -> pd.DataFrame:
         """Index sample_id; `labels` as `in_words`, and `seen` as `seen_of`, of every picture."""

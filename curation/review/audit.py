@@ -27,7 +27,7 @@ from curation.errors import SettingsError
 from curation.estimate import CLASS_DRAWS, DESIGN, NEVER, Estimate, Evidence, audit_weights, estimate
 from curation.estimate_pictures import ClassEvidence, PictureEvidence, estimate_pictures, most_counted
 from curation.review.annotations import Annotations, several
-from curation.review.audit_pictures import annotations_of, doubts_of, judged_pictures, labelled_pictures
+from curation.review.audit_pictures import Doubts, annotations_of, doubts_of, judged_pictures, labelled_pictures
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run, find_run
 from curation.store import decisions, effective, find_items, set_priorities
@@ -54,23 +54,30 @@ def labels_of(run: Run) -> pd.DataFrame:
     ------
     SettingsError : the run has no labels. NotFoundError, WorkspaceError : the version that it saw cannot be read.
     """
+    if several(run):
+        return _pictures_of(run)[0]
     index = open_index(run)
     samples = index.samples
-    if several(run):
-        annotations = annotations_of(run)
-        rows = labelled_pictures(samples, annotations)
-        prob = doubts_of(index, annotations).wrong_prob(rows)
-        given: Any = ""
-    elif "given_label" in samples:
-        rows = np.flatnonzero(((samples["given_label"] != "") & (samples["status"] == "ok")).to_numpy())
-        prob, given = _wrong_prob(index)[rows], samples["given_label"].to_numpy(dtype=object)[rows]
-    else:
+    if "given_label" not in samples:
         raise SettingsError(f"The run {run.run_id} has no labels, so none can be wrong.")
-    item_ids = samples["sample_id"].to_numpy(dtype=object).copy()
+    rows = np.flatnonzero(((samples["given_label"] != "") & (samples["status"] == "ok")).to_numpy())
+    return _table(index, rows, _wrong_prob(index)[rows], samples["given_label"].to_numpy(dtype=object)[rows])
+
+
+def _pictures_of(run: Run) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame, Doubts]:
+    """What `labels_of` gives of pictures, their row numbers, all annotations, and what the run thinks of them."""
+    index, annotations = open_index(run), annotations_of(run)
+    rows = labelled_pictures(index.samples, annotations)
+    doubts = doubts_of(index, annotations)
+    return _table(index, rows, doubts.wrong_prob(rows), ""), rows, annotations, doubts
+
+
+def _table(index: RunIndex, rows: np.ndarray, prob: np.ndarray, given: Any) -> pd.DataFrame:
+    ids = index.samples["sample_id"].to_numpy(dtype=object)
+    item_ids = ids.copy()
     for case, members in index.cases.items():
         item_ids[members] = case
-    ids = samples["sample_id"].to_numpy(dtype=object)[rows]
-    return pd.DataFrame({"sample_id": ids, "given_label": given, "item_id": item_ids[rows], "wrong_prob": prob})
+    return pd.DataFrame({"sample_id": ids[rows], "given_label": given, "item_id": item_ids[rows], "wrong_prob": prob})
 
 
 def _wrong_prob(index: RunIndex) -> np.ndarray:
@@ -202,28 +209,35 @@ def picture_evidence_of(engine: Engine, run: Run) -> PictureEvidence:
     ------
     SettingsError : the run has no labels, or its audit is of a newer design.
     """
-    labels, annotations = labels_of(run), annotations_of(run)
-    index = open_index(run)
-    rows = index.rows(labels["sample_id"])
-    doubts = doubts_of(index, annotations)
+    labels, rows, annotations, doubts = _pictures_of(run)
     verdicts = judged_pictures(_said(engine, run, labels), Annotations(annotations))
-    found = [verdicts.get(name) for name in labels["sample_id"]]
-    wrong = {name: None if verdict is None else verdict.wrong for name, verdict in verdicts.items()}
     none = np.full(len(labels), -1, dtype=np.int64)
+    wrong = {name: None if verdict is None else verdict.wrong for name, verdict in verdicts.items()}
     pictures = _evidence(engine, run, labels, wrong, none, ())
+    at = pd.Index(labels["sample_id"])
+    errors = np.zeros(len(labels))
+    of_class: dict[str, list[int]] = {}
+    for name, verdict in verdicts.items():
+        if verdict is not None:
+            row = int(at.get_loc(name))
+            errors[row] = len(verdict.errors)
+            for label in verdict.classes:
+                of_class.setdefault(label, []).append(row)
     there = annotations[annotations["annotation_id"] != ""]
-    bound = most_counted(there["sample_id"].value_counts())
+    owner = at.get_indexer(there["sample_id"])
+    codes, names = pd.factorize(there["label"])
     classes = []
-    for name, mine in there.groupby("label", sort=True)["sample_id"]:
-        has = labels["sample_id"].isin(mine).to_numpy()
-        is_wrong = np.array([one is not None and name in one.classes for one in found], dtype=bool)
+    for number, name in sorted(enumerate(map(str, names)), key=lambda pair: pair[1]):
+        has, is_wrong = np.zeros(len(labels), dtype=bool), np.zeros(len(labels), dtype=bool)
+        has[owner[(codes == number) & (owner >= 0)]] = True
+        is_wrong[of_class.get(name, [])] = True
         if (has | is_wrong)[pictures.draws].sum() >= CLASS_DRAWS:
-            classes.append(ClassEvidence(str(name), doubts.wrong_prob(rows, str(name)), is_wrong, has))
+            classes.append(ClassEvidence(name, doubts.wrong_prob(rows, name), is_wrong, has))
     return PictureEvidence(
         pictures=pictures,
         expected=doubts.expected(rows),
-        found=np.array([len(one.errors) if one is not None else 0 for one in found], dtype=np.float64),
-        bound=bound,
+        found=errors,
+        bound=most_counted(pd.Series(np.bincount(owner[owner >= 0], minlength=len(labels)))),
         classes=tuple(classes),
     )
 

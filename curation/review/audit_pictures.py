@@ -26,8 +26,8 @@ from curation.runs import Run
 # Findings that say the more of an error the lower their score is, where they are flagged; the score of LABEL_ISSUES is
 # the probability that what is said of an annotation, or class, is right.
 _DOUBTS = (
-    "duplicate_box", "conflicting_boxes", "box_geometry", "missing_box", "spurious_box", "badly_located_box",
-    "swapped_box",
+    "duplicate_box", "conflicting_boxes", "conflicting_crops", "box_geometry", "missing_box", "spurious_box",
+    "badly_located_box", "swapped_box",
 )  # fmt: skip
 UNKNOWN = 0.05  # probability that an annotation is wrong, where the run trained no model
 
@@ -36,23 +36,29 @@ UNKNOWN = 0.05  # probability that an annotation is wrong, where the run trained
 class Doubts:
     """What a run thinks of its pictures.
 
-    lines : row (of samples.parquet), name, suggestion, prob: one per annotation, or class that may be missing, with the
-        probability that there is an error
+    row, prob : (L,) row of samples.parquet, and the probability that there is an error: one per annotation, or class
+        that may be missing
+    name, suggestion : (L,) numbers of the classes that it is about in `classes`, -1 = none
     """
 
-    lines: pd.DataFrame
+    row: np.ndarray
+    prob: np.ndarray
+    name: np.ndarray
+    suggestion: np.ndarray
+    classes: list[str]
 
     def wrong_prob(self, rows: np.ndarray, name: str | None = None) -> np.ndarray:
         """(R,) probability that anything in each picture is wrong, or what is said of the class `name`."""
-        lines = self.lines
+        use: Any = slice(None)
         if name is not None:
-            lines = lines[(lines["name"] == name) | (lines["suggestion"] == name)]
-        logs = np.log1p(-np.clip(lines["prob"].to_numpy(dtype=np.float64), 0.0, 1 - 1e-6))
-        return np.asarray(1 - np.exp(_sums(lines["row"].to_numpy(), logs, rows)))
+            number = self.classes.index(name) if name in self.classes else -2
+            use = (self.name == number) | (self.suggestion == number)
+        logs = np.log1p(-np.clip(self.prob[use], 0.0, 1 - 1e-6))
+        return np.asarray(1 - np.exp(_sums(self.row[use], logs, rows)))
 
     def expected(self, rows: np.ndarray) -> np.ndarray:
         """(R,) number of errors that are to be expected in each picture."""
-        return _sums(self.lines["row"].to_numpy(), self.lines["prob"].to_numpy(dtype=np.float64), rows)
+        return _sums(self.row, self.prob, rows)
 
 
 def _sums(owner: np.ndarray, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -84,7 +90,13 @@ def doubts_of(index: RunIndex, annotations: pd.DataFrame) -> Doubts:
         lines = pd.concat([lines, plain[plain["row"] >= 0]], ignore_index=True)
     lines = lines.sort_values(["prob", "row", "key", "suggestion"], ascending=[False, True, True, True], kind="stable")
     again = lines.duplicated(["row", "key"]) & (lines["key"] != "")
-    return Doubts(lines[~again].reset_index(drop=True))
+    lines = lines[~again]
+    codes, classes = pd.factorize(pd.concat([lines["name"], lines["suggestion"]]))
+    numbers = np.where(np.append(classes == "", False)[codes], -1, codes)
+    return Doubts(
+        lines["row"].to_numpy(dtype=np.int64), lines["prob"].to_numpy(dtype=np.float64), numbers[: len(lines)],
+        numbers[len(lines) :], list(map(str, classes)),
+    )  # fmt: skip
 
 
 def annotations_of(run: Run) -> pd.DataFrame:
@@ -103,7 +115,9 @@ def labelled_pictures(samples: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
 
     A picture without annotations is one in which there is nothing; a split without any was never labelled.
     """
-    has_any = samples["sample_id"].isin(rows.loc[rows["annotation_id"] != "", "sample_id"])
+    owner = pd.Index(samples["sample_id"]).get_indexer(rows.loc[rows["annotation_id"] != "", "sample_id"])
+    has_any = pd.Series(False, index=samples.index)
+    has_any.iloc[np.unique(owner[owner >= 0])] = True
     split = samples["split"] if "split" in samples else pd.Series("", index=samples.index)
     labelled = has_any.groupby(split.to_numpy()).transform("any").to_numpy(dtype=bool)
     return np.flatnonzero(labelled & (samples["status"] == "ok").to_numpy())
