@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import streamlit as st
 from sqlalchemy import Engine
 
 from curation import manifest, review, store
+from curation.decisions import Action
 from curation.errors import CurationError, NotFoundError, SettingsError
 from curation.estimate import Estimate
 from curation.manifest import history
@@ -23,12 +24,16 @@ from curation.review import audit, consensus, learning, overview
 from curation.review import groups as grouping
 from curation.review.annotations import Annotations, several
 from curation.review.conflict_items import conflicts, explained
-from curation.review.desk import Album, lay_out
+from curation.review.desk import Album, Pressed, lay_out
+from curation.review.parts import Told, part_action, with_part
 from curation.review.relearning import EVERY, relearn
-from curation.review.taken_back import taken_back, told
+from curation.review.taken_back import taken_back
+from curation.review.taken_back import told as said_who_took_back
+from curation.review.tiles import ClassIndex, Tile
 from curation.review.work_queue import labels_given, refill
 from curation.runs import Run, read_run
 from curation.store import Filters
+from curation.store.audits import find_audit
 from curation.store.earlier import decided_suspects
 
 BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here
@@ -43,7 +48,8 @@ class Project:
 
     room : tells this data set and store from others on the same address
     changed : present label by sample_id where it is not the run's; flagged : number of items with a finding
-    annotations : of the version, where pictures have several labels or boxes
+    annotations : of the version, where pictures have several labels or boxes; alone : the pictures that are items of
+        their own there, not members of a case
     size : number of items; head : those of them that the queue learns from (curation.review.ITEM_COLUMNS)
     """
 
@@ -61,6 +67,7 @@ class Project:
     size: int
     head: pd.DataFrame
     annotations: Annotations | None = None
+    alone: frozenset[str] = frozenset()
     new_labels: set[str] = field(default_factory=set)
     decided: Counter[str] = field(default_factory=Counter)
 
@@ -76,7 +83,9 @@ class Project:
         found = review.with_reviewed(found, store.effective(self.engine, self.dataset, near))
         if not self.version:
             return found
-        return explained(told(found, taken_back(self.folder, self.version)), conflicts(self.folder, self.version))
+        return explained(
+            said_who_took_back(found, taken_back(self.folder, self.version)), conflicts(self.folder, self.version)
+        )
 
     def find(self, name: str, reviewer: str) -> store.Item:
         """The item that a link means: by its id, or that of a picture which is decided as a part of another item.
@@ -139,6 +148,7 @@ def _project(workspace: str, run_id: str, finished: str, version: str, target: s
         size=len(queue.items),
         head=learning.worth_knowing(queue.items, set(queue.decided["item_id"])),
         annotations=Annotations(queue.rows) if several(run) and queue.rows is not None else None,
+        alone=frozenset(queue.items.loc[queue.items["kind"] == "sample", "item_id"]) if several(run) else frozenset(),
     )
 
 
@@ -232,6 +242,49 @@ def groups(
     if by == "alike":
         return grouping.look_alikes(found, review.open_index(project.run))
     return grouping.confusions(found)
+
+
+def told(project: Project) -> Told:
+    """What of the annotations of each class has an answer by now, where pictures have several."""
+    found = _told(project, project.room, project.run.run_id, project.version)
+    found.update(lambda since: store.decisions(project.engine, project.dataset, since))
+    return found
+
+
+@st.cache_resource(show_spinner="Looking at the classes …", max_entries=2)
+def _told(_project: Project, room: str, run_id: str, version: str) -> Told:
+    known = _project.annotations or Annotations.of_nothing()
+    return Told(ClassIndex(review.open_index(_project.run), known, _project.alone))
+
+
+def with_parts(project: Project, cards: list[review.Card], reviewer: str) -> list[review.Card]:
+    """The cards; of pictures of which this reviewer has looked at some annotations, with what was said of those."""
+    return with_part(cards, told(project), reviewer) if project.annotations is not None and cards else cards
+
+
+def tile_action(
+    project: Project, press: Pressed, context: review.Context, shown: Mapping[tuple[str, str], Tile]
+) -> Action:
+    """What a key press about tiles stands for; shown : the tiles of the tab.
+
+    Raises
+    ------
+    SettingsError : there is no such tile, or the action does not fit one.
+    """
+    by_now = told(project)
+    tiles = [shown.get(pair) or by_now.classes.tile(*pair) for pair in dict.fromkeys(press.tiles)]
+    there = [tile for tile in tiles if tile is not None]
+    if len(there) < len(tiles):
+        raise SettingsError("One of these is not there any more; reload the page.")
+    ids = list(dict.fromkeys(tile.sample_id for tile in there))
+    cards = {
+        card.sample_id: card for card in review.cards(project.run, ids, None, project.changed, project.annotations)
+    }
+    return part_action(
+        there, press.name, context, cards.__getitem__, lambda name: by_now.said.part(name, context.reviewer),
+        label=press.labels[0] if press.labels else "", seconds=press.seconds, comment=press.comment,
+        may_settle=find_audit(project.engine, project.dataset) is None, action_id=press.action_id,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

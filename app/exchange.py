@@ -19,6 +19,7 @@ from curation.review.cards import Card
 from curation.review.desk import (
     Message,
     Outcome,
+    Pressed,
     lay_group,
     lay_out,
     lay_tile,
@@ -40,23 +41,23 @@ SHOWN_OPINIONS = 5  # on one item, the latest
 AHEAD = 6  # cards of the first answer: one to look at, the others loaded ahead
 
 
-def _source(*names: str) -> str:
+def source(*names: str) -> str:
     return "\n".join((COMPONENTS / name).read_text(encoding="utf-8") for name in names)
 
 
 _card = st.components.v2.component(
     "curate_card",
     html='<div class="mount"></div>',
-    css=_source("style.css", "counted.css"),
-    js=_source("link.js", "search.js", "overlays.js", "page.js", "annotate.js", "counted.js", "card.js"),
+    css=source("style.css", "counted.css"),
+    js=source("link.js", "search.js", "overlays.js", "page.js", "annotate.js", "counted.js", "card.js"),
 )
 _grid = st.components.v2.component(
     "curate_grid",
     html='<div class="mount"></div>',
-    css=_source("style.css"),
-    js=_source("link.js", "search.js", "overlays.js", "page.js", "grid.js"),
+    css=source("style.css"),
+    js=source("link.js", "search.js", "overlays.js", "page.js", "grid.js"),
 )
-_name = st.components.v2.component("curate_name", html="", js=_source("link.js", "name.js"))
+_name = st.components.v2.component("curate_name", html="", js=source("link.js", "name.js"))
 
 
 def known_name(user: str) -> None:
@@ -87,15 +88,15 @@ def desk(project: Project, filters: Filters, empty: tuple[str, str], user: str, 
     tab = state.tab()
     if link != tab.link_seen:
         tab.link = tab.link_seen = link
-    _desk(project, filters, _enter(project, repr(filters)), empty, user)
+    _desk(project, filters, enter(project, repr(filters)), empty, user)
 
 
 def grid(project: Project, filters: Filters, by: str, empty: tuple[str, str], user: str) -> None:
     """The grid; `by` is "confusion" or "alike"."""
-    _tiles(project, filters, by, _enter(project, f"grid {by} {filters!r}"), empty, user)
+    _tiles(project, filters, by, enter(project, f"grid {by} {filters!r}"), empty, user)
 
 
-def _enter(project: Project, purpose: str) -> str:
+def enter(project: Project, purpose: str) -> str:
     """Name what the tab is about to hold items for; what it held for another purpose is given back."""
     scope = hashlib.blake2b(purpose.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     tab = state.tab()
@@ -109,19 +110,19 @@ def _enter(project: Project, purpose: str) -> str:
 def _desk(project: Project, filters: Filters, scope: str, empty: tuple[str, str], user: str) -> None:
     tab = state.tab()
     message, tab.message = tab.message, None
-    answer = _frame(project, scope, empty, user, message) | _answer(project, filters, user, message)
-    _card(key="desk", data=answer, on_message_change=lambda: _listen(project, user, "desk"))
+    answer = frame(project, scope, empty, user, message) | _answer(project, filters, user, message)
+    _card(key="desk", data=answer, on_message_change=lambda: listen(project, user, "desk"))
 
 
 @st.fragment
 def _tiles(project: Project, filters: Filters, by: str, scope: str, empty: tuple[str, str], user: str) -> None:
     tab = state.tab()
     message, tab.message = tab.message, None
-    answer = _frame(project, scope, empty, user, message) | _answer_grid(project, filters, by, user, message)
-    _grid(key="grid", data=answer, on_message_change=lambda: _listen(project, user, "grid"))
+    answer = frame(project, scope, empty, user, message) | _answer_grid(project, filters, by, user, message)
+    _grid(key="grid", data=answer, on_message_change=lambda: listen(project, user, "grid"))
 
 
-def _frame(project: Project, scope: str, empty: tuple[str, str], user: str, message: Message | None) -> dict[str, Any]:
+def frame(project: Project, scope: str, empty: tuple[str, str], user: str, message: Message | None) -> dict[str, Any]:
     """What every answer has; what does not change comes along when the whole page is drawn."""
     frame: dict[str, Any] = {
         "room": project.room,
@@ -136,7 +137,7 @@ def _frame(project: Project, scope: str, empty: tuple[str, str], user: str, mess
     return frame
 
 
-def _listen(project: Project, user: str, key: str) -> None:
+def listen(project: Project, user: str, key: str) -> None:
     """Take what the component said; runs before the fragment is drawn again."""
     tab = state.tab()
     try:
@@ -175,8 +176,11 @@ def _record(project: Project, message: Message, user: str) -> Outcome:
     def take_back(target: str, undo_id: str) -> Any:
         return undo(project.engine, project.dataset, message.reviewer, target, undo_id=undo_id, session=message.tab)
 
+    def of_tiles(press: Pressed) -> Action:
+        return data.tile_action(project, press, context, state.tab().tiles)
+
     context = Context(project.dataset, message.reviewer, message.tab, project.run.run_id, project.version)
-    return record_all(message.pressed, context, project.known_labels, card_of, keep, take_back)
+    return record_all(message.pressed, context, project.known_labels, card_of, keep, take_back, of_tiles)
 
 
 def _answer(project: Project, filters: Filters, user: str, message: Message | None) -> dict[str, Any]:
@@ -184,7 +188,7 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
     tab = state.tab()
     if not tab.tab_id or not (user or tab.reviewer):
         return {"error": tab.error}
-    outcome, shared = tab.outcome, _answered(tab)
+    outcome, shared = tab.outcome, answered(tab)
     try:
         followed = _follow(project, tab)
         if message is not None:  # the component is there, and gets this answer
@@ -192,10 +196,10 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
         first = [*followed.first, *outcome.returned]
         held = _claim(project, filters, tab, message, first)
         shared["notice"] = shared["notice"] or followed.notice
-        shared |= _undoing(project, tab) | ({"halt": list(followed.halt)} if followed.halt else {})
+        shared |= undoing(project, tab) | ({"halt": list(followed.halt)} if followed.halt else {})
         have = message.have if message else frozenset()
         new = [item for item in held if item.item_id not in have]
-        cards = project.cards(new)
+        cards = data.with_parts(project, project.cards(new), tab.reviewer)
         for card in cards:
             tab.show(card)
         laid = [lay_out(card, item, project.album) for card, item in zip(cards, new, strict=True)]
@@ -215,7 +219,7 @@ def _earlier(project: Project, held: list[Item], reviewer: str) -> dict[str, lis
     }
 
 
-def _answered(tab: state.Tab) -> dict[str, Any]:
+def answered(tab: state.Tab) -> dict[str, Any]:
     """Answers to the actions that the tab has sent."""
     return {
         "acks": list(tab.settled),
@@ -225,7 +229,7 @@ def _answered(tab: state.Tab) -> dict[str, Any]:
     }
 
 
-def _undoing(project: Project, tab: state.Tab) -> dict[str, Any]:
+def undoing(project: Project, tab: state.Tab) -> dict[str, Any]:
     """Whether there is something to take back, and what was taken back just now."""
     said = said_in(project.engine, project.dataset, tab.outcome.undone[-1]) if tab.outcome.undone else None
     found: dict[str, Any] = {"can_undo": can_undo(project.engine, project.dataset, tab.reviewer)}
@@ -237,7 +241,7 @@ def _answer_grid(project: Project, filters: Filters, by: str, user: str, message
     tab = state.tab()
     if not tab.tab_id or not (user or tab.reviewer):
         return {"error": tab.error}
-    shared = _answered(tab)
+    shared = answered(tab)
     try:
         release(project.engine, project.dataset, tab.tab_id)
         aside = _still_open(project, tab)
@@ -249,7 +253,7 @@ def _answer_grid(project: Project, filters: Filters, by: str, user: str, message
         cards = project.cards(held)
         for card in cards:
             tab.show(card)
-        shared |= data.counts(project) | _undoing(project, tab) | {"aside": list(aside)}
+        shared |= data.counts(project) | undoing(project, tab) | {"aside": list(aside)}
         if any(item_id.startswith("d") for item_id in tab.outcome.returned):
             shared["halt"] = ["Taken back.", "It is a case of copies, and open again on the Review page.", []]
     except CurationError as error:

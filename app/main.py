@@ -16,8 +16,15 @@ from app import data, exchange, parts, state
 from curation.errors import CurationError
 from curation.review.desk import identity_of
 
-VIEWS = {"review": "Review", "grid": "Grid", "duplicates": "Duplicates", "overview": "Overview", "versions": "Versions"}
-DESKS = ("review", "grid", "duplicates")  # pages that hold items
+VIEWS = {
+    "review": "Review",
+    "grid": "Grid",
+    "classes": "Classes",
+    "duplicates": "Duplicates",
+    "overview": "Overview",
+    "versions": "Versions",
+}
+DESKS = ("review", "grid", "classes", "duplicates")  # pages that hold items
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -58,8 +65,10 @@ def main() -> None:
         return
     state.put("project", project)
     pages = {name: st.Page(f"views/{name}.py", title=title, default=name == "review") for name, title in VIEWS.items()}
-    if project.annotations is not None:
-        del pages["grid"]  # what is wrong with one of several boxes is not wrong with the picture beside it
+    if project.annotations is not None:  # what is wrong with one of several boxes is not wrong with the next picture
+        del pages["grid"]
+    if project.run.info.get("task") not in ("multi-label", "detection"):
+        del pages["classes"]
     page = st.navigation(list(pages.values()), position="top")
     wanted = str(st.query_params.get("view", ""))
     if wanted in pages:

@@ -10,8 +10,10 @@ import streamlit as st
 
 from curation.review.cards import Card
 from curation.review.desk import Message, Outcome
+from curation.review.tiles import Tile
 
 KEPT_CARDS = 400
+KEPT_TILES = 4_000
 KEPT_ANSWERS = 100
 
 
@@ -20,7 +22,8 @@ class Tab:
     """One tab: who sits there, what it was shown, and what it is to be answered.
 
     tab_id : made by the browser, so that it survives a reload; "" until the browser has spoken
-    cards : what the tab was shown, by item; a decision is about what was seen
+    cards : what the tab was shown, by item; a decision is about what was seen; tiles : likewise of pages of one class,
+        by sample_id and key
     settled, refused : answers to actions, sent again for a while because an answer can get lost
     message : the one being answered, None in a run that none caused
     scope : the filters that the held items were claimed under
@@ -41,6 +44,7 @@ class Tab:
     link_seen: str = ""
     aside: frozenset[str] = frozenset()
     fresh: bool = False
+    tiles: OrderedDict[tuple[str, str], Tile] = field(default_factory=OrderedDict)
 
     def show(self, card: Card) -> None:
         """Remember a card that the tab is about to be shown."""
@@ -48,6 +52,13 @@ class Tab:
         self.cards.move_to_end(card.item_id)
         while len(self.cards) > KEPT_CARDS:
             self.cards.popitem(last=False)
+
+    def show_tile(self, tile: Tile) -> None:
+        """Remember a tile that the tab is about to be shown."""
+        self.tiles[tile.sample_id, tile.key] = tile
+        self.tiles.move_to_end((tile.sample_id, tile.key))
+        while len(self.tiles) > KEPT_TILES:
+            self.tiles.popitem(last=False)
 
 
 def tab() -> Tab:

@@ -317,7 +317,7 @@ def item_state(opinions: Sequence[Opinion], needed: int) -> str:
     """Where an item stands: "open", "second" (wants another opinion), "disagreement" or "done".
 
     Opinions that are `unsure` do not count. One that adjudicates settles the item; so do `needed` that agree, and a
-    strict majority of at least two. Opinions on a part of the annotations settle nothing, but may contradict each other.
+    strict majority of at least two. Opinions on a part of the annotations settle nothing, but may contradict others.
     """
     counted = _heard(opinions)
     if not counted:

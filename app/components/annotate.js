@@ -28,6 +28,7 @@ class Draft {
     this.chosen = "";
     this.made = 0;
     this.earlier = [];
+    this.apply(card.said ?? []); // of some of them it was said before, class by class
     this.choose(this.finding?.ids[0] ?? "");
   }
 
@@ -567,6 +568,7 @@ class Annotated {
     const given = this.card.annotations.find(({ id }) => id === one.id);
     const changed = !given || given.label !== one.label || !sameBox(given.box, one.box);
     const suspect = draft.finding?.ids.includes(one.id);
+    const right = !changed && this.card.confirmed?.includes(one.id);
     return el(
       "button",
       {
@@ -581,6 +583,7 @@ class Annotated {
       el("span", { class: "dot", style: { background: colourOf(one.label) } }),
       labelEl(one.shown),
       changed ? el("span", { class: "badge info" }, given ? "changed" : "new") : null,
+      right ? el("span", { class: "muted", title: "you said so on Classes" }, "✓") : null,
     );
   }
 

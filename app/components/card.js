@@ -110,12 +110,13 @@ class Desk extends Page {
   decide(name, labels = [], sample_id = "", isNew = false, edits = []) {
     const card = this.card;
     if (!card || !this.reviewer) return;
+    const again = this.earlier[card.id] && card.state !== "open"; // who has looked at a part of it has not decided it
     const action = {
       kind: "decide",
       action_id: newId(),
       items: [card.id],
-      suspects: card.issues.length && !this.earlier[card.id] ? 1 : 0,
-      again: this.earlier[card.id] ? 1 : 0,
+      suspects: card.issues.length && !again ? 1 : 0,
+      again: again ? 1 : 0,
       name,
       labels,
       sample_id,

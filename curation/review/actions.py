@@ -209,7 +209,7 @@ def _accept_all(card: Card, choice: Choice) -> list[Decision]:
 
 
 def _accepted(card: Card, findings: Sequence[Finding], choice: Choice) -> list[Decision]:
-    lines: dict[str, list[Line]] = {}
+    lines: dict[str, list[Line]] = {card.sample_id: list(card.said)} if card.said else {}
     for place, finding in enumerate(findings):
         mine = lines.setdefault(finding.sample_id, [])
         own: list[Line] = []  # a finding's lines go together, as several more of one class

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from curation.duplicates.keeping import Proposal, propose_keep
+from curation.edits import Line
 from curation.errors import NotFoundError
 from curation.explain import explain_case, explain_parts, explain_pieces, read_evidence
 from curation.records import make_annotation_id
@@ -84,6 +85,8 @@ class Card:
     advice : the label that the detectors suggest, recorded with a decision; "" = none
     task : one of curation.records.TASKS. Where it is not `single-label`, `given_label` is all labels in words, there
         are no `suggestions`, and `findings` are all that was found, flagged first, each with what it proposes
+    said, confirmed : what the reviewer who is shown it has changed of some annotations, and found right (by id),
+        without looking at the whole picture; see curation.review.parts
     """
 
     item_id: str
@@ -109,6 +112,8 @@ class Card:
     advice: str = ""
     task: str = "single-label"
     findings: tuple[Finding, ...] = ()
+    said: tuple[Line, ...] = ()
+    confirmed: tuple[str, ...] = ()
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:

@@ -24,10 +24,12 @@ from curation.errors import CurationError, SettingsError, WorkspaceError
 from curation.explain import percent, title_of, visible
 from curation.review.actions import Context, verdict_action
 from curation.review.cards import Card, Member
+from curation.review.cutouts import Frame, cutout_bytes
 from curation.review.differences import difference
 from curation.review.groups import Group
 from curation.review.pictures import picture_bytes
 from curation.review.sheet import lay_sheet, lay_words, read_edits
+from curation.review.tiles import Tile
 
 PICTURE_PX, MEMBER_PX, TILE_PX, THUMB_PX = 1000, 640, 256, 96
 SHOWN_NEIGHBOURS = 5  # as many as the sentences count
@@ -43,7 +45,10 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Pressed:
-    """One key press as the browser tells it; `undo` says that it takes back `target` ("" = the reviewer's last)."""
+    """One key press as the browser tells it; `undo` says that it takes back `target` ("" = the reviewer's last).
+
+    tiles : of a page of one class, sample_id and key of each that it is about; then there are no `items`
+    """
 
     action_id: str
     undo: bool = False
@@ -56,6 +61,7 @@ class Pressed:
     shown: bool = True
     comment: str = ""
     new_label: bool = False
+    tiles: tuple[tuple[str, str], ...] = ()
     edits: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -65,6 +71,7 @@ class Message:
 
     have : items whose cards it has; want : how many items it would like to hold; release : those that it gives back
     group : key of the group that a grid shows, "" = the first, "back" = that of what was just taken back
+    page : tiles of that group that a page of one class shows, () = the first ones
     aside : exceptions of a grid's decisions, left to the review page; None where it is not a grid that speaks
     """
 
@@ -75,6 +82,7 @@ class Message:
     want: int = 1
     release: tuple[str, ...] = ()
     group: str = ""
+    page: tuple[str, ...] = ()
     aside: frozenset[str] | None = None
 
 
@@ -96,6 +104,7 @@ def read_message(value: Any) -> Message:
         want=min(max(want, 1), MOST_WANTED) if isinstance(want, int) else 1,
         release=tuple(_texts(value.get("release"), MOST_ITEMS)),
         group=_text(value.get("group"), 40),
+        page=tuple(_texts(value.get("page"), MOST_ITEMS)),
         aside=frozenset(_texts(value["aside"], MOST_ITEMS)) if "aside" in value else None,
     )
 
@@ -116,6 +125,9 @@ def _read_pressed(value: Any) -> Pressed:
         comment=_text(value.get("comment"), 10_000),
         new_label=value.get("new_label") is True,
         edits=read_edits(value.get("edits")),
+        tiles=tuple(
+            (pair[0], pair[1]) for one in _list(value.get("tiles"), MOST_ITEMS) if len(pair := _texts(one, 2)) == 2
+        ),
     )
 
 
@@ -176,6 +188,7 @@ def record_all(
     card_of: Callable[[str], Card],
     record: Callable[[Action, Collection[str] | None], Any],
     undo: Callable[[str, str], Any],
+    of_tiles: Callable[[Pressed], Action] | None = None,
 ) -> Outcome:
     """Record actions in the order in which the keys were pressed.
 
@@ -186,6 +199,7 @@ def record_all(
     record : (action, known labels or None) -> anything; raises SettingsError for one that can never be recorded
     undo : (action to take back or "", undo_id) -> something with `items` and `action_id`, or None if there is nothing
         to take back
+    of_tiles : the action of a key press about tiles, see curation.review.parts
 
     An action that cannot be saved now (a locked database, a full disk) stops the ones after it: the order of a
     decision and its undo must not change. The browser keeps them, and sends them again.
@@ -206,7 +220,8 @@ def record_all(
                     taken.append(str(undone.action_id))
                     returned = [*(item for item in undone.items if item not in returned), *returned]
             else:
-                action = action_of(press, context, card_of)
+                about_tiles = of_tiles is not None and bool(press.tiles)
+                action = of_tiles(press) if about_tiles and of_tiles else action_of(press, context, card_of)
                 record(action, None if press.new_label else known_labels)
                 if press.new_label:
                     new_labels.update(press.labels, *(labels_of(decision.edits) for decision in action.decisions))
@@ -254,6 +269,11 @@ class Album:
 
     def url(self, sample_id: str, side_px: int) -> str:
         return _data_url(*picture_bytes(self.root, self.samples, sample_id, side_px))
+
+    def cutout(self, sample_id: str, box: Sequence[float], side_px: int) -> tuple[str, Frame]:
+        """A box with its surroundings, and where in that it lies: x, y, w, h as shares."""
+        content, mime, frame = cutout_bytes(self.root, self.samples, sample_id, box, side_px)
+        return _data_url(content, mime), frame
 
     def difference(self, one: str, other: str) -> tuple[str, float]:
         """An overlay that shows where `other` differs from `one`, "" where it does not, and the share that does."""
@@ -320,6 +340,33 @@ def lay_tile(card: Card, album: Album) -> dict[str, Any]:
         "shown": visible(card.given_label, 60),
         "suggestion_shown": visible(card.suggestions[0][0], 60) if card.suggestions else "",
         "percent": percent(card.suggestions[0][1]) if card.suggestions and card.suggestions[0][1] > 0 else "",
+    }
+
+
+def tile_id(tile: Tile) -> str:
+    """Names a tile among all of a run."""
+    return f"{tile.sample_id} {tile.key}"
+
+
+def lay_tile_of_class(tile: Tile, album: Album) -> dict[str, Any]:
+    """One annotation of a class, or one that may be missing, as one of many on a page: JSON values."""
+    picture, frame = album.url(tile.sample_id, TILE_PX), None
+    if tile.box is not None:
+        picture, frame = album.cutout(tile.sample_id, tile.box, TILE_PX)
+    about = next((found for found in tile.findings if found.is_issue), None)
+    best = next((found for found in tile.findings if found.proposal and found.is_issue), about)
+    proposed = next((line["to"] for line in tile.proposal if line["change"] == "relabel"), None)
+    return {
+        "id": tile_id(tile),
+        "sample": tile.sample_id,
+        "key": tile.key,
+        "picture": picture,
+        "frame": None if frame is None else [round(share, 4) for share in frame],
+        "suspect": tile.is_suspect,
+        "title": title_of(best.issue) if best else "",
+        "does": lay_words(best.does_parts) if best else [],
+        "to": None if proposed is None else [str(proposed), visible(str(proposed), 60)],
+        "why": [lay_words(found.why_parts) for found in tile.findings if found.is_issue or found is tile.findings[0]],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,33 @@ def picture_bytes(run_root: Path, samples: pd.DataFrame, sample_id: str, side_px
     path = _path_of(samples, sample_id)
     if path is None:
         return placeholder("not in this run", side_px)
+
+    def make() -> tuple[bytes, str]:
+        return encode(open_picture(run_root, path, short_px=side_px).rgb, side_px)
+
+    try:
+        return kept_or_made(run_root, path, (side_px,), make)
+    except UnreadableError as error:
+        return placeholder(str(error), side_px)
+
+
+def kept_or_made(
+    run_root: Path, path: str, what: tuple[object, ...], make: Callable[[], tuple[bytes, str]]
+) -> tuple[bytes, str]:
+    """A picture as (bytes, MIME type) that is made once of a file as it is now; what : which picture of that file.
+
+    Raises
+    ------
+    UnreadableError : whatever `make` raises; that is not kept.
+    """
     member = split_member(path)
     state = regular_state(run_root, member[0] if member else path)
-    key = (str(run_root), path, side_px, state and (state.st_mtime_ns, state.st_size, state.st_ino))
+    key = (str(run_root), path, what, state and (state.st_mtime_ns, state.st_size, state.st_ino))
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
-    try:
-        found = encode(open_picture(run_root, path, short_px=side_px).rgb, side_px)
-    except UnreadableError as error:
-        return placeholder(str(error), side_px)
+    found = make()
     _keep(key, found)
     return found
 

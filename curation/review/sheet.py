@@ -37,6 +37,8 @@ def lay_sheet(card: Card, show: bool) -> dict[str, Any]:
         ],
         "hidden": max(0, len(card.annotations) - most),
         "findings": [_finding(one) for one in findings],
+        "said": [_shown_line(line) for line in card.said],
+        "confirmed": list(card.confirmed),
     }
 
 
@@ -52,10 +54,14 @@ def _finding(found: Finding) -> dict[str, Any]:
         "why": [lay_words(found.why_parts)] if found.why_parts else [],
         "ids": [found.annotation_id] if found.annotation_id else [],
         "about": [found.about, visible(found.about)] if found.about else None,
-        "lines": [{**_sent(line), "shown": named.get(_label(line) or "", "")} for line in found.proposal],
+        "lines": [_shown_line(line) for line in found.proposal],
         "does": lay_words(found.does_parts),
         "choices": [{"label": label, "shown": shown} for label, shown in named.items()],
     }
+
+
+def _shown_line(line: Line) -> dict[str, Any]:
+    return {**_sent(line), "shown": visible(_label(line) or "")}
 
 
 def _sent(line: Line) -> dict[str, Any]:
