@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curation.decisions import UNDO
+from curation.edits import read_part
 from curation.review.run_index import open_index
 from curation.runs import Run
 
@@ -29,6 +30,8 @@ def answers(decided: pd.DataFrame) -> pd.DataFrame:
     is_label : whether the answer is one label; changed : whether it differs from the label that the reviewer saw
     """
     rows = decided[~decided["verdict"].isin(NO_ANSWER)].drop_duplicates(["sample_id", "reviewer"], keep="last")
+    if "seen" in rows:  # who has looked at some of several annotations has not answered what the picture is
+        rows = rows[rows["seen"].map(read_part) == ""]
     said = [
         _answer(verdict, labels, given, edits)
         for verdict, labels, given, edits in zip(
