@@ -39,6 +39,7 @@ class Crops:
     there : (B,) bool, False where nothing of the box lies in its picture
     measured : (B, M) float64, MEASUREMENTS of the box without its surroundings; NaN where there is none
     cut : how many were cut in this call, the others came from the cache
+    keys : (B,) text, equal for the same box of the same picture; pixel_hash : (B,) text, of what is inside of it
     """
 
     there: np.ndarray
@@ -46,6 +47,8 @@ class Crops:
     size: int
     rows: np.ndarray
     row_of: np.ndarray
+    keys: np.ndarray
+    pixel_hash: np.ndarray
     cut: int = 0
 
     def gather(self) -> PixelRows:
@@ -114,7 +117,9 @@ def cut_crops(
     row_of = found["row"][at] if len(at) else np.zeros(0, np.int64)
     there = row_of >= 0
     measured = np.where(there[:, None], found["measurements"][at].astype(np.float64), np.nan)
-    return Crops(there, measured, size, pixel_cache.open_rows(stem, size), row_of, missing)
+    names = np.array([key.hex() for key in keys], dtype=object)
+    inside = np.array([found["pixel"][place].tobytes().hex() for place in at.tolist()], dtype=object)
+    return Crops(there, measured, size, pixel_cache.open_rows(stem, size), row_of, names, inside, missing)
 
 
 def _keys(contents: np.ndarray, boxes: np.ndarray) -> list[bytes]:

@@ -11,6 +11,8 @@ from curation.wording import counted
 MEANINGS = {
     "conflicting_boxes": "The same picture is in the data set twice, with other boxes: in one of the two something was "
     "forgotten or drawn twice. No model is needed to see this.",
+    "conflicting_crops": "Boxes of two pictures that look the same have two labels: the same object in two frames or "
+    "shots, or two that cannot be told apart. One of the labels is wrong, mostly the one that the model believes less.",
     "box_geometry": "Boxes that cannot be right whatever they hold: without area, outside of their picture, or "
     "reaching beyond it. Training code crashes on some of these, and quietly skips others.",
     "duplicate_box": "Two boxes in the same place, closer than objects of this set usually are. As a rule one object "
@@ -43,6 +45,12 @@ def _conflicting_boxes(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> l
     for place, (label, here, there) in enumerate(evidence["counts"][:_NAMED_COUNTS]):
         parts += [", " if place else "", f"{counted(int(there), 'box', 'boxes')} of ", Label(label), f" (here {here})"]
     return [*parts, "."]
+
+
+def _conflicting_crops(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    twin = "A box with the same pixels" if evidence.get("kind") == "exact" else "A box that looks the same"
+    labelled = [" in another picture is labelled ", Label(evidence["other_label"])]
+    return [twin, *labelled, "; this one ", Label(row["given_label"]), "."]
 
 
 def _duplicate_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
@@ -113,6 +121,7 @@ def _no_box(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
 
 SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = {
     "conflicting_boxes": _conflicting_boxes,
+    "conflicting_crops": _conflicting_crops,
     "box_geometry": _box_geometry,
     "duplicate_box": _duplicate_box,
     "box_outlier": _box_outlier,

@@ -13,6 +13,7 @@ from curation.detectors import (
     box_geometry,
     box_outlier,
     conflicting_boxes,
+    conflicting_crops,
     conflicting_duplicate,
     duplicate_box,
     exact_duplicate,
@@ -42,6 +43,7 @@ ISSUE_COLUMNS = [
 DETECTORS: dict[str, Detector] = {
     "conflicting_duplicate": conflicting_duplicate.DETECTOR,
     "conflicting_boxes": conflicting_boxes.DETECTOR,
+    "conflicting_crops": conflicting_crops.DETECTOR,
     "box_geometry": box_geometry.DETECTOR,
     "duplicate_box": duplicate_box.DETECTOR,
     "label_error": label_error.DETECTOR,

@@ -19,7 +19,7 @@ from curation.scoring.statistics import Statistics
 DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", "given_label", "suggestion", "evidence"]
 
 # Fields of `Inputs` that only sets of some task have: elsewhere nobody misses a detector that needs them.
-OF_A_TASK = frozenset({"boxes", "box_counts", "box_quality", "label_sets", "counts"})
+OF_A_TASK = frozenset({"boxes", "box_counts", "crop_pairs", "box_quality", "label_sets", "counts"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Inputs:
     box_quality : of boxes, where a detector's predictions were given: what they say of them; its `predictions` have
         the `sample_id` of their picture
     box_counts : (N, K) int64, where a row is a picture of a set of boxes: how many of each class it has
+    crop_pairs : where a row is a box, pairs of boxes of different pictures that look the same, as `duplicate_pairs`
     label_sets : the labels of N pictures that can have several each; `labels` are -1 then, and entries of `pred_probs`
         are probabilities of their own
     set_quality : what is concluded about those
@@ -75,6 +76,7 @@ class Inputs:
     boxes: np.ndarray | None = None
     box_quality: BoxQuality | None = None
     box_counts: np.ndarray | None = None
+    crop_pairs: pd.DataFrame | None = None
     label_sets: LabelSets | None = None
     set_quality: SetQuality | None = None
     counts: Counts | None = None

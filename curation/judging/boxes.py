@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from curation.crops import Crops, cut_crops
 from curation.detectors.contract import Inputs
+from curation.judging.crop_twins import crop_twins
 from curation.judging.single_label import NEIGHBOURS, why_untrainable
 from curation.judging.work import Judged, Work
 from curation.pixels import Pixels
@@ -66,6 +68,8 @@ def judge(work: Work, pixels: Pixels, pictures: Inputs, readable: np.ndarray, an
             notes.append(f"No model was trained: {reason}.")
         else:
             inputs = _train(work, inputs, crops, groups, _clusters(pictures)[picture])
+            inputs, note = _with_twins(work, inputs, crops, picture, pixels.root)
+            notes += [note] if note else []
             assert inputs.fold is not None
             fold = inputs.fold
             notes += _fold_notes(inputs, groups, crops.there, work.folds)
@@ -197,6 +201,15 @@ def _with_folds(pictures: Inputs, picture: np.ndarray, fold: np.ndarray) -> Inpu
     folds = np.full(len(pictures.samples), -1, dtype=np.int64)
     folds[picture] = fold
     return replace(pictures, fold=folds)
+
+
+def _with_twins(work: Work, inputs: Inputs, crops: Crops, picture: np.ndarray, root: Path) -> tuple[Inputs, str]:
+    """With the pairs of boxes that look the same; and a sentence if none were looked for."""
+    assert inputs.boxes is not None
+    with work.clock.stage("duplicate boxes"):
+        cache = work.workspace / ".curate" / "cache"
+        pairs, note = crop_twins(crops, inputs.boxes, picture, root, cache, work.progress)
+    return replace(inputs, crop_pairs=pairs), note
 
 
 def _notes(annotations: pd.DataFrame, boxes: pd.DataFrame) -> list[str]:

@@ -70,15 +70,15 @@ def why_untrainable(given: np.ndarray, groups: np.ndarray) -> str:
     return "no class is in two pictures, and absent from two, that are independent of each other"
 
 
-def _train(work: Work, inputs: Inputs, images: np.ndarray, fold: np.ndarray) -> Inputs:
+def _train(work: Work, inputs: Inputs, images: PixelArray, fold: np.ndarray) -> Inputs:
     """`inputs` with what the networks say; the arrays are written."""
     assert inputs.label_sets is not None
-    given = inputs.label_sets.given
+    sets, given = inputs.label_sets, inputs.label_sets.given
     found, inputs = cross_validate(work, inputs, images, given, fold)
     with work.clock.stage("issues"):
         voters = inputs.neighbours if inputs.blind_neighbours else None
         quality = judge_sets(found.pred_probs, given, found.judged, voters, found.margin)
-    accuracy = set_accuracy(inputs.label_sets, quality, found.pred_probs)
+    accuracy = set_accuracy(sets, quality, found.pred_probs)
     samples = inputs.samples.assign(label_score=np.where(given[:, 0] >= 0, quality.picture_score, np.nan))
     return replace(
         inputs, samples=samples, set_quality=quality, extra={"accuracy": accuracy, "set_margin": found.margin}

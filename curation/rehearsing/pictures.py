@@ -52,8 +52,8 @@ from curation.wording import counted
 ISSUES = {
     "multi-label": ("wrong_label", "missing_label", "odd_combination"),
     "detection": (
-        "label_error", "duplicate_box", "conflicting_boxes", "box_geometry", "box_outlier", "swapped_box",
-        "missing_box", "spurious_box", "badly_located_box", "box_count", "no_box",
+        "label_error", "duplicate_box", "conflicting_boxes", "conflicting_crops", "box_geometry", "box_outlier",
+        "swapped_box", "missing_box", "spurious_box", "badly_located_box", "box_count", "no_box",
     ),
 }  # fmt: skip
 FLAGGED = 0.5  # scores of pictures with a flagged finding lie below

@@ -132,6 +132,7 @@ def with_boxes(inputs: Inputs, boxes: Any = None, picture: Any = None, size: tup
     quality = judge_boxes(row, boxes, inputs.labels, found)
     return replace(
         inputs, samples=samples, annotation_id=ids, boxes=boxes, box_counts=counts, box_quality=quality,
+        crop_pairs=inputs.duplicate_pairs,
     )  # fmt: skip
 
 
