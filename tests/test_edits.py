@@ -183,3 +183,13 @@ def test_states_of_items_with_edits() -> None:
     out = Opinion("eve", (Decision("s", "s", "exclude", reason="broken"),), 5)
     assert item_state([one, out], needed=1) == "disagreement"
     assert agreed([one, two, out]) is two
+
+
+ANY_NUMBER = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, 1e308, 5e-324])
+
+
+@given(st.lists(st.tuples(ANY_NUMBER, ANY_NUMBER, ANY_NUMBER, ANY_NUMBER), max_size=5))
+def test_the_digest_of_one_box_is_that_among_many(boxes: list[tuple[float, float, float, float]]) -> None:
+    many = box_digests(np.array(boxes, dtype=np.float64).reshape(-1, 4))
+    assert [box_digest(box) for box in boxes] == many
+    assert box_digest(None) == box_digest([None] * 4) == box_digest([float("nan")] * 4)
