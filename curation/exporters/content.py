@@ -16,7 +16,9 @@ from curation.errors import NotFoundError, SettingsError
 from curation.exporters.contract import Content
 from curation.manifest import EXCLUDED
 from curation.manifest.changes import HARD, LABELS
+from curation.targets import label_sets
 from curation.training.folds import assign_folds, combine_groups
+from curation.training.set_folds import assign_set_folds
 
 _COLUMNS = ("sample_id", "path", "split", "group", "format", "width_px", "height_px", "content_hash", "pixel_hash")
 _SPLIT_NAMES = {2: ("train", "test"), 3: ("train", "val", "test")}
@@ -161,7 +163,11 @@ def resplit(content: Content, ratios: dict[str, float], seed: int, cluster: np.n
     cluster : (N,) text, the duplicate cluster of each of `content.samples`, "" = none known; None: none are known
     """
     units = _units(list(ratios.values()))
-    fold = assign_folds(content.samples["class_id"].to_numpy(), groups_of(content, cluster), sum(units), seed)
+    groups = groups_of(content, cluster)
+    if content.task == "single-label":
+        fold = assign_folds(content.samples["class_id"].to_numpy(), groups, sum(units), seed)
+    else:
+        fold = assign_set_folds(label_sets(content).astype(np.int8), groups, sum(units), seed)
     names = np.repeat(np.array(list(ratios), dtype=object), units)
     chosen = pd.Series(names[fold], dtype="str")
     samples = content.samples.assign(split=chosen)

@@ -53,6 +53,25 @@ def test_every_class_is_in_every_split_by_its_share(ratios: dict[str, float]) ->
             assert abs(counts[label, split] - share * size) <= 1 + 0.005 * size, (label, split)
 
 
+def test_a_rare_second_label_is_in_every_split_by_its_share(tmp_path: Path) -> None:
+    """Every picture has a cup, every tenth a vase, too; 20 show nothing; pairs of copies."""
+    count = 400
+    samples = content(["cup"] * count, group=[str(n // 2) for n in range(count)]).samples
+    vases = {n for n in range(count) if n // 2 % 10 == 0}
+    empty = set(range(380, count)) - vases
+    rows = [
+        {"sample_id": f"s{n:04d}", "label": label, "split": "old", "x": np.nan, "y": np.nan, "w": np.nan, "h": np.nan}
+        for n in range(count)
+        for label in ([""] if n in empty else ["cup", "vase"] if n in vases else ["cup"])
+    ]
+    several = Content(samples, [], pd.DataFrame(rows), ["cup", "vase"], {}, tmp_path, task="multi-label")
+    found = resplit(several, THREE, seed=0).samples["split"].tolist()
+    assert found[::2] == found[1::2]
+    for chosen in (vases, empty, range(count)):
+        sizes = Counter(found[n] for n in chosen)
+        assert all(abs(sizes[split] - share * len(chosen)) <= 2 for split, share in THREE.items()), sizes
+
+
 def test_a_seed_decides_the_splits() -> None:
     labels = ["cat", "dog"] * 50
     first, again, other = (splits_of(resplit(content(labels), THREE, seed)) for seed in (1, 1, 2))
