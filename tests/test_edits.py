@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation.agreement import Claims, vote
 from curation.decisions import Decision, Opinion, agreed, check_decision, item_state
