@@ -196,7 +196,7 @@ def _facts(
 ) -> dict[str, Any]:
     chosen: dict[str, Any] = {"splits": list(settings.splits), "size": options.size, "seed": settings.seed}
     chosen["resplit"] = read_ratios(settings.ratios) if settings.ratios else None
-    counted = content.rows if content.task == "counts" else content.samples
+    counted = content.samples if content.task == "single-label" else content.rows
     labels = Counter(label for label in counted["label"].tolist() if label)
     return {
         "exporter": settings.format,
@@ -215,7 +215,7 @@ def _facts(
             "samples": len(content.samples),
             "splits": dict(sorted(Counter(content.samples["split"].tolist()).items())),
             "classes": dict(sorted(labels.items())),
-            "several_labels": 0 if content.task == "counts" else content.ambiguous,
+            "several_labels": content.ambiguous,
             "hard": int(content.samples["hard"].sum()),
         },
         "left_out": content.left_out,

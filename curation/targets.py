@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from curation.exporters.contract import Content
+from curation.exporters.marks import counts_of
 
 
 def class_ids(content: Content) -> list[int]:
@@ -18,15 +20,7 @@ def class_ids(content: Content) -> list[int]:
 
 def label_sets(content: Content) -> np.ndarray:
     """(N, K) float32, 1 where a picture has the class, as binary cross entropy wants it."""
-    return (counts(content) > 0).astype(np.float32)
-
-
-def counts(content: Content) -> np.ndarray:
-    """(N, K) int64, how many of each class are in each picture."""
-    found = np.zeros((len(content.samples), len(content.classes)), dtype=np.int64)
-    picture, class_id, _ = _annotations(content, boxed=False)
-    np.add.at(found, (picture, class_id), 1)
-    return found
+    return (counts_of(content) > 0).astype(np.float32)
 
 
 def boxes(content: Content) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -34,7 +28,12 @@ def boxes(content: Content) -> list[tuple[np.ndarray, np.ndarray]]:
 
     Boxes are clipped to the picture; one of which nothing is left cannot be learnt, and is left out.
     """
-    picture, class_id, place = _annotations(content, boxed=True)
+    rows = content.rows[(content.rows["label"] != "") & content.rows["x"].notna()]
+    picture = pd.Index(content.samples["sample_id"]).get_indexer(rows["sample_id"])
+    order = np.argsort(picture, kind="stable")
+    rows, picture = rows.iloc[order], picture[order]
+    class_id = pd.Index(content.classes).get_indexer(rows["label"]).astype(np.int64)
+    place = rows[["x", "y", "w", "h"]].to_numpy(np.float64)
     size = content.samples[["width_px", "height_px"]].to_numpy(np.float64)[picture]
     first = np.clip(place[:, :2], 0, size)
     last = np.clip(place[:, :2] + place[:, 2:], 0, size)
@@ -45,24 +44,10 @@ def boxes(content: Content) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(zip(np.split(corners, ends), np.split(class_id, ends), strict=True))
 
 
-def _annotations(content: Content, boxed: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture (A,), class (A,) and box (A, 4) x, y, w, h of all labelled rows, by picture; those with a box only."""
-    rows = content.rows
-    wanted = (rows["label"] != "").to_numpy() & (rows["x"].notna().to_numpy() | (not boxed))
-    rows = rows[wanted]
-    place = {label: k for k, label in enumerate(content.classes)}
-    row_of = {sample: row for row, sample in enumerate(content.samples["sample_id"].tolist())}
-    picture = np.array([row_of[sample] for sample in rows["sample_id"].tolist()], dtype=np.int64)
-    class_id = np.array([place[label] for label in rows["label"].tolist()], dtype=np.int64)
-    order = np.argsort(picture, kind="stable")
-    numbers = rows[["x", "y", "w", "h"]].to_numpy(np.float64)
-    return picture[order], class_id[order], numbers[order]
-
-
 # By task, something that gives the target of picture i as [i].
 TARGETS: dict[str, Callable[[Content], Any]] = {
     "single-label": class_ids,
     "multi-label": label_sets,
-    "counts": counts,
+    "counts": counts_of,
     "detection": boxes,
 }

@@ -18,6 +18,17 @@ from curation.manifest import count_words
 MOST_CLASSES = 200  # of the table; curate-export.json has all
 MOST_NOTE = 5000  # characters
 NAME = "README.md"
+_UNLABELLED = {
+    "single-label": "pictures have no label (class -1).",
+    "multi-label": "pictures have no label.",
+    "detection": "pictures have no box.",
+    "counts": "pictures have none of any class.",
+}
+_ALL = {
+    "multi-label": "A picture can have several labels",
+    "detection": "Each box has a label",
+    "counts": "Of each class it says how many are in the picture",
+}
 
 
 def data_card(
@@ -69,14 +80,12 @@ def _counts(content: Content, facts: Mapping[str, Any]) -> list[str]:
     lines += [f"| all | {len(content.samples):,} |", ""]
     said = [f"{count:,} {escape(why)}" for why, count in content.left_out.items() if count]
     words = [f"Left out of the version: {', '.join(said)}." if said else "No picture of the version is left out."]
-    unlabelled = int((content.samples["class_id"] < 0).sum())
-    if unlabelled and content.task == "counts":
-        words.append(f"{unlabelled:,} pictures have none of any class.")
-    elif unlabelled:
-        words.append(f"{unlabelled:,} pictures have no label (class -1).")
-    if content.task == "counts":
-        words.append(f"Of each class it says how many are in the picture: {int(counts_of(content).sum()):,} in all.")
-    elif content.ambiguous:
+    unlabelled = f"{int((content.samples['class_id'] < 0).sum()):,}"
+    if unlabelled != "0":
+        words.append(f"{unlabelled} {_UNLABELLED[content.task]}")
+    if content.task != "single-label":
+        words.append(f"{_ALL[content.task]}: {int(counts_of(content).sum()):,} in all.")
+    if content.ambiguous:
         words.append(f"{content.ambiguous:,} pictures have several right labels; the first is the label.")
     hard = int(content.samples["hard"].sum())
     if hard:
@@ -89,7 +98,7 @@ def _counts(content: Content, facts: Mapping[str, Any]) -> list[str]:
 
 
 def _classes(content: Content, saved: Saved) -> list[str]:
-    if content.task == "counts":
+    if content.task != "single-label":
         return _counted_classes(content)
     counts = Counter(content.samples["class_id"].tolist())
     folders = bool(saved.class_folders)
@@ -103,6 +112,7 @@ def _classes(content: Content, saved: Saved) -> list[str]:
 
 
 def _counted_classes(content: Content) -> list[str]:
+    """Of pictures that can have several labels: how many there are of each, in how many pictures, at most in one."""
     counts = counts_of(content)
     lines = ["| class | label | in all | pictures with it | at most |", "|---:|---|---:|---:|---:|"]
     for k, label in enumerate(content.classes[:MOST_CLASSES]):

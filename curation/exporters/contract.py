@@ -50,8 +50,8 @@ class Content:
 
     @property
     def ambiguous(self) -> int:
-        """How many pictures have several right labels."""
-        return sum(len(ids) > 1 for ids in self.class_ids)
+        """How many pictures that have one label have several right ones."""
+        return sum(len(ids) > 1 for ids in self.class_ids) if self.task == "single-label" else 0
 
 
 @dataclass(frozen=True)

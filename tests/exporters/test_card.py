@@ -10,6 +10,8 @@ import pytest
 
 from curation.export import ExportSettings, export
 from curation.exporters.card import escape
+from tests.boxes import draw_slides, records_of
+from tests.boxing import version_of
 from tests.exporting import HOSTILE_LABELS, make_set
 
 HOSTILE = (
@@ -85,3 +87,20 @@ def test_the_card_has_every_number_and_what_is_not_known(tmp_path: Path) -> None
         "No run says which pictures look alike: only equal pictures are known.",
     ):
         assert words in card, words
+
+
+def test_of_boxes_the_card_counts_all_and_calls_none_the_label(tmp_path: Path) -> None:
+    boxes = draw_slides(tmp_path / "slides", 3)
+    boxes = boxes[boxes["path"] != "002.png"]
+    records = records_of(tmp_path / "slides", boxes, ["000.png", "001.png", "002.png"])
+    dataset = version_of(records, tmp_path / "ws")
+    done = export(tmp_path / "out", ExportSettings("coco", source=records.root), tmp_path / "ws", dataset)
+    sizes = boxes["label"].value_counts()
+    assert done.facts["counts"]["classes"] == sizes.to_dict()
+    assert done.facts["counts"]["several_labels"] == 0
+    card = (done.place / "README.md").read_text()
+    assert f"Each box has a label: {len(boxes)} in all." in card
+    assert "1 pictures have no box." in card
+    for label, size in sizes.items():
+        mine = boxes[boxes["label"] == label].groupby("path").size()
+        assert re.search(rf"\| {label} \| {size} \| {len(mine)} \| {mine.max()} \|", card)
