@@ -44,6 +44,10 @@ class Page:
         rows = self.issues[self.issues["issue"].isin(LABEL_ISSUES)]
         return rows[rows["is_issue"]] if flagged else rows
 
+    def label(self, text: str) -> str:
+        """HTML of a label; of none only where every picture should have one."""
+        return bdi(text) if text or "task" not in self.info else ""
+
     def sample(self, sample_id: str, column: str) -> str:
         """One text of the sample table, "" where there is none."""
         return str(self.samples[column].get(sample_id, ""))
@@ -154,8 +158,8 @@ def _case_card(page: Page, row: Mapping[str, Any], members: list[tuple[str, str]
         # Where labels differ, which one is right has its say in what is kept; see curation.duplicates.keeping.
         keep = ' <span class="keep">best to keep</span>' if evidence.get("keep") == sample_id and agree else ""
         figures.append(
-            f'<figure class="{"given" if doubtful else "plain"}">{page.pictures.image(sample_id, f"labelled {label}")}'
-            f'<figcaption>{bdi(label)}{keep}<div class="kv">{_place(page, sample_id)}</div></figcaption></figure>'
+            f'<figure class="{"given" if doubtful else "plain"}">{page.pictures.image(sample_id, f"labelled {label}" if label else "")}'
+            f'<figcaption>{page.label(label)}{keep}<div class="kv">{_place(page, sample_id)}</div></figcaption></figure>'
         )
     more = int(evidence.get("member_count") or len(members)) - len(figures)
     rest = f'<div class="kv">and {more:,} more</div>' if more > 0 else ""
@@ -171,7 +175,7 @@ def grid(page: Page, issue: str) -> str:
     cards = "".join(
         f'<article class="card"><div class="top">'
         f"{_whole_or_box(page, row)}<div>"
-        f"{bdi(row['given_label'])}<p>{sentence(explain_parts(row))}</p>"
+        f"{page.label(row['given_label'])}<p>{sentence(explain_parts(row))}</p>"
         f'<div class="kv">{_place(page, row["sample_id"])}</div></div></div></article>\n'
         for row in rows.head(GRID).to_dict("records")
     )
