@@ -157,9 +157,11 @@ def _case_card(page: Page, row: Mapping[str, Any], members: list[tuple[str, str]
         doubtful = row["issue"] == "conflicting_duplicate" and suggestion not in ("", label)
         # Where labels differ, which one is right has its say in what is kept; see curation.duplicates.keeping.
         keep = ' <span class="keep">best to keep</span>' if evidence.get("keep") == sample_id and agree else ""
+        picture = page.pictures.image(sample_id, f"labelled {label}" if label else "")
+        place = f'<div class="kv">{_place(page, sample_id)}</div>'
         figures.append(
-            f'<figure class="{"given" if doubtful else "plain"}">{page.pictures.image(sample_id, f"labelled {label}" if label else "")}'
-            f'<figcaption>{page.label(label)}{keep}<div class="kv">{_place(page, sample_id)}</div></figcaption></figure>'
+            f'<figure class="{"given" if doubtful else "plain"}">{picture}'
+            f"<figcaption>{page.label(label)}{keep}{place}</figcaption></figure>"
         )
     more = int(evidence.get("member_count") or len(members)) - len(figures)
     rest = f'<div class="kv">and {more:,} more</div>' if more > 0 else ""
