@@ -107,10 +107,13 @@ def explain_pieces(pieces: Sequence[str]) -> str:
     return "".join(f"“{visible(part)}”" if isinstance(part, Label) else visible(part, 500, False) for part in pieces)
 
 
-def explain_parts(row: Mapping[str, Any]) -> list[str]:
-    """The same sentence in pieces, class names as `Label`; nothing is made harmless yet."""
+def explain_parts(row: Mapping[str, Any], place: bool = True) -> list[str]:
+    """The same sentence in pieces, class names as `Label`; nothing is made harmless yet.
+
+    place : whether it says which box it is about; not where that is seen
+    """
     evidence = read_evidence(row)
-    return [*_box_place(evidence), *_explain_finding(row, evidence)]
+    return [*(_box_place(row, evidence) if place else []), *_explain_finding(row, evidence)]
 
 
 def box_of(evidence: Mapping[str, Any]) -> list[float]:
@@ -121,13 +124,15 @@ def box_of(evidence: Mapping[str, Any]) -> list[float]:
     return [float(value) for value in box]
 
 
-def _box_place(evidence: Mapping[str, Any]) -> list[str]:
-    """Which box a finding is about; nothing where it is about none."""
+def _box_place(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
+    """Which box a finding is about, with the number by which `curate decide` knows it; nothing if it is about none."""
     box = box_of(evidence)
     if not box:
         return []
     x, y, w, h = box
-    return [f"Box at {x:.0f}, {y:.0f} ({w:.0f} × {h:.0f} px): "]
+    number = str(row.get("annotation_id", "")).removeprefix(f"{row.get('sample_id', '')}-")
+    named = f" {number}" if number.isdecimal() else ""
+    return [f"Box{named} at {x:.0f}, {y:.0f} ({w:.0f} × {h:.0f} px): "]
 
 
 def _explain_finding(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
@@ -238,6 +243,7 @@ _FIELDS = {
     "box": "Box",
     "sample": "Whether the picture belongs to the data set",
     "annotation": "Whether the picture has this label",
+    "count": "How many of this class there are",
 }
 
 
@@ -252,6 +258,8 @@ def _value(value: Any) -> list[str]:
     if "status" in value:
         reason = f" ({value['reason']})" if value.get("reason") else ""
         return ["usable" if value["status"] == "ok" else f"{value['status']}{reason}"]
+    if "count" in value:
+        return [f"{value['count']} x ", Label(value.get("label", ""))]
     several = value.get("curate:labels")
     labels = several if isinstance(several, list) and several else [value.get("label", "")]
     parts: list[str] = []
@@ -389,7 +397,8 @@ def _copy_of(evidence: Mapping[str, Any]) -> list[str]:
 def _outlier(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     times = float(evidence["distance"]) / max(float(evidence["usual_distance"]), 1e-9)
     how = ", by plain appearance" if evidence.get("by") == "appearance" else ""
-    return [f"Its nearest pictures are {times:.1f} times as far away as is usual in this set{how}."]
+    what = "boxes" if box_of(evidence) else "pictures"
+    return [f"Its nearest {what} are {times:.1f} times as far away as is usual in this set{how}."]
 
 
 def _unreadable(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:

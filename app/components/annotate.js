@@ -91,7 +91,8 @@ class Draft {
   }
 
   next() {
-    this.asked += 1;
+    do this.asked += 1;
+    while (this.finding?.ids.length && !this.finding.ids.some((id) => this.find(id))); // of what is gone nothing is asked
     this.choose(this.finding?.ids[0] ?? "");
   }
 
@@ -166,11 +167,12 @@ class Sheet {
   draw() {
     const { draft } = this;
     const suspects = new Set(draft.finding?.ids ?? []);
+    const others = new Set(draft.finding?.others ?? []);
     const many = draft.items.length > NAMED_BOXES;
     const drawn = draft.items.filter((one) => one.box);
     // What is chosen lies on top, so that it can be taken hold of.
     drawn.sort((a, b) => rank(a, draft, suspects) - rank(b, draft, suspects));
-    const nodes = drawn.map((one) => this.drawBox(one, suspects.has(one.id), one.id === draft.chosen, many));
+    const nodes = drawn.map((one) => this.drawBox(one, suspects.has(one.id), one.id === draft.chosen, many, others.has(one.id)));
     const band = this.grip?.band ? this.outline(this.grip.band, "mark band") : null;
     const proposed = (draft.finding?.lines ?? [])
       .map(({ to }) => to?.box ?? (Array.isArray(to) ? to : null))
@@ -184,13 +186,13 @@ class Sheet {
     return svgEl("rect", { x, y, width, height, class: kind });
   }
 
-  drawBox(one, isSuspect, isChosen, many) {
+  drawBox(one, isSuspect, isChosen, many, isOther) {
     const { scale } = this;
     const [x, y, width, height] = one.box;
-    const kind = `mark ${isSuspect ? "suspect" : ""} ${isChosen ? "chosen" : ""}`;
+    const kind = `mark ${isSuspect ? "suspect" : ""} ${isChosen ? "chosen" : ""} ${isOther ? "other" : ""}`;
     const group = svgEl("g", { "data-id": one.id, style: `--chip: ${colourOf(one.label)}` });
     group.append(this.outline(one.box, kind));
-    if (isChosen || isSuspect || !many) {
+    if (isChosen || isSuspect || isOther || !many) {
       const above = y > 16 * scale;
       group.append(
         svgEl(
@@ -568,6 +570,7 @@ class Annotated {
     const given = this.card.annotations.find(({ id }) => id === one.id);
     const changed = !given || given.label !== one.label || !sameBox(given.box, one.box);
     const suspect = draft.finding?.ids.includes(one.id);
+    const other = draft.finding?.others.includes(one.id);
     const right = !changed && this.card.confirmed?.includes(one.id);
     return el(
       "button",
@@ -583,6 +586,7 @@ class Annotated {
       el("span", { class: "dot", style: { background: colourOf(one.label) } }),
       labelEl(one.shown),
       changed ? el("span", { class: "badge info" }, given ? "changed" : "new") : null,
+      other ? el("span", { class: "badge other" }, "the other one") : null,
       right ? el("span", { class: "muted", title: "you said so on Classes" }, "✓") : null,
     );
   }

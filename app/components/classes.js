@@ -362,7 +362,6 @@ class Classes extends Page {
   }
 
   tile(cell, i) {
-    const [x, y, w, h] = cell.frame ?? [];
     const share = (value) => `${100 * value}%`;
     const picture = pictureEl(cell.picture);
     // The frame is placed in shares of the picture: what holds both has its shape.
@@ -370,7 +369,13 @@ class Classes extends Page {
       const ratio = picture.naturalWidth / picture.naturalHeight;
       picture.parentElement.style.width = share(Math.min(1, ratio));
     };
-    if (cell.frame) picture?.addEventListener("load", shape);
+    if (cell.frames.length) picture?.addEventListener("load", shape);
+    const frames = cell.frames.map(([x, y, w, h], n) =>
+      el("div", {
+        class: `place ${n ? "other" : this.isMissing ? "proposed" : ""}`,
+        style: { left: share(x), top: share(y), width: share(w), height: share(h) },
+      }),
+    );
     return el(
       "figure",
       {
@@ -384,14 +389,9 @@ class Classes extends Page {
         { class: "cutout" },
         el(
           "div",
-          { class: cell.frame ? "cut" : "" },
+          { class: cell.frames.length ? "cut" : "" },
           picture ?? el("span", { class: "gone" }, "not shown"),
-          cell.frame
-            ? el("div", {
-                class: `place ${this.isMissing ? "proposed" : ""}`,
-                style: { left: share(x), top: share(y), width: share(w), height: share(h) },
-              })
-            : null,
+          ...frames.reverse(),
         ),
       ),
       el("figcaption", {}, ...(cell.to ? ["→ ", labelEl(cell.to[1])] : [cell.title])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ import click
 from curation.commands.options import COMMON, Command, common, option, print_json, run_argument, store_option
 
 if TYPE_CHECKING:
+    from curation.edits import Line
     from curation.review.cards import Card
+    from curation.review.findings import Finding
     from curation.store import Item
 
 LISTED = 20
@@ -136,6 +139,27 @@ def _why(card: Card) -> str:
     if card.task == "single-label":
         return " ".join(card.why)
     found = [one for one in card.findings if one.is_issue] or list(card.findings[:1])
-    lines = [f"{one.why} Proposed: {one.does}." if one.does else one.why for one in found]
+    how = {id(one): f" ({_options(one)})" if card.task != "counts" else "" for one in found}
+    lines = [f"{one.why} Proposed: {one.does}{how[id(one)]}." if one.does else one.why for one in found]
     more = [f"... and {len(lines) - FINDINGS:,} more findings: --json has all"] if len(lines) > FINDINGS else []
     return "\n".join(list(dict.fromkeys(lines))[:FINDINGS] + more)
+
+
+def _options(found: Finding) -> str:
+    """What a finding proposes as options of `curate decide`."""
+    return " ".join(_option(line, found.sample_id) for line in found.proposal)
+
+
+def _option(line: Line, sample_id: str) -> str:
+    from curation.terminal import shown
+
+    key, to = str(line["annotation_id"]).removeprefix(f"{sample_id}-"), line["to"]
+    if line["change"] == "drop":
+        return f"--remove {key}"
+    if line["change"] == "relabel":
+        return f"--relabel {shlex.quote(shown(f'{key}={to}'))}"
+    box = to if line["change"] == "box" else to.get("box")
+    place = ",".join(f"{value:.10g}" for value in box) if box else ""
+    if line["change"] == "box":
+        return f"--box {key}={place}"
+    return f"--add {shlex.quote(shown(str(to['label']) + (f'={place}' if place else '')))}"

@@ -58,4 +58,4 @@ def _evidence(name: str, found: Isolation, row: np.intp) -> dict[str, float | st
     }
 
 
-DETECTOR = Detector(name=NAME, needs=("embeddings",), find=find, title="unlike all other pictures", priority=50)
+DETECTOR = Detector(name=NAME, needs=("embeddings",), find=find, title="unlike all others", priority=50)

@@ -16,9 +16,10 @@ AROUND = 0.4  # of the longer side of the box, on every side
 SMALLEST_REGION_PX = 24.0
 
 Frame = tuple[float, float, float, float]
+Region = tuple[float, float, float, float]
 
 
-def region_around(box: Sequence[float], width_px: int, height_px: int) -> tuple[float, float, float, float]:
+def region_around(box: Sequence[float], width_px: int, height_px: int) -> Region:
     """x, y, w, h in pixels of what is shown of a picture around a box: a square, as far as the picture goes."""
     x, y, w, h = box
     side = max(max(w, h) * (1 + 2 * AROUND), SMALLEST_REGION_PX)
@@ -40,15 +41,15 @@ def frame_in(box: Sequence[float], region: Sequence[float]) -> Frame:
 
 def cutout_bytes(
     run_root: Path, samples: pd.DataFrame, sample_id: str, box: Sequence[float], side_px: int
-) -> tuple[bytes, str, Frame]:
-    """A box with its surroundings as (bytes, MIME type), and where it lies in them; cached.
+) -> tuple[bytes, str, Region | None]:
+    """A box with its surroundings as (bytes, MIME type), and what of the picture that is (`region_around`); cached.
 
     run_root, samples, side_px : as of curation.review.pictures.picture_bytes; likewise, what cannot be shown is a grey
-        picture that says why
+        picture that says why, and no region
     """
     known = samples if samples.index.name == "sample_id" else samples.set_index("sample_id")
     if sample_id not in known.index:
-        return *placeholder("not in this run", side_px), (0.0, 0.0, 1.0, 1.0)
+        return *placeholder("not in this run", side_px), None
     path, width, height = (known.at[sample_id, name] for name in ("path", "width_px", "height_px"))
     region = region_around(box, int(width), int(height))
 
@@ -65,5 +66,5 @@ def cutout_bytes(
     try:
         found = kept_or_made(run_root, str(path), (*box, side_px), make)
     except UnreadableError as error:
-        return *placeholder(str(error), side_px), (0.0, 0.0, 1.0, 1.0)
-    return *found, frame_in(box, region)
+        return *placeholder(str(error), side_px), None
+    return *found, region

@@ -24,7 +24,7 @@ from curation.errors import CurationError, SettingsError, WorkspaceError
 from curation.explain import percent, title_of, visible
 from curation.review.actions import Context, verdict_action
 from curation.review.cards import Card, Member
-from curation.review.cutouts import Frame, cutout_bytes
+from curation.review.cutouts import Frame, cutout_bytes, frame_in
 from curation.review.differences import difference
 from curation.review.groups import Group
 from curation.review.pictures import picture_bytes
@@ -270,10 +270,10 @@ class Album:
     def url(self, sample_id: str, side_px: int) -> str:
         return _data_url(*picture_bytes(self.root, self.samples, sample_id, side_px))
 
-    def cutout(self, sample_id: str, box: Sequence[float], side_px: int) -> tuple[str, Frame]:
-        """A box with its surroundings, and where in that it lies: x, y, w, h as shares."""
-        content, mime, frame = cutout_bytes(self.root, self.samples, sample_id, box, side_px)
-        return _data_url(content, mime), frame
+    def cutout(self, sample_id: str, boxes: Sequence[Sequence[float]], side_px: int) -> tuple[str, list[Frame]]:
+        """The first box with its surroundings, and where in that all of them lie: x, y, w, h as shares."""
+        content, mime, region = cutout_bytes(self.root, self.samples, sample_id, boxes[0], side_px)
+        return _data_url(content, mime), [] if region is None else [frame_in(box, region) for box in boxes]
 
     def difference(self, one: str, other: str) -> tuple[str, float]:
         """An overlay that shows where `other` differs from `one`, "" where it does not, and the share that does."""
@@ -350,9 +350,12 @@ def tile_id(tile: Tile) -> str:
 
 def lay_tile_of_class(tile: Tile, album: Album) -> dict[str, Any]:
     """One annotation of a class, or one that may be missing, as one of many on a page: JSON values."""
-    picture, frame = album.url(tile.sample_id, TILE_PX), None
-    if tile.box is not None:
-        picture, frame = album.cutout(tile.sample_id, tile.box, TILE_PX)
+    frames: list[Frame] = []
+    if tile.box is None:
+        picture = album.url(tile.sample_id, TILE_PX)
+    else:
+        others = [one.box for one in tile.others if one.box is not None]
+        picture, frames = album.cutout(tile.sample_id, [tile.box, *others], TILE_PX)
     about = next((found for found in tile.findings if found.is_issue), None)
     best = next((found for found in tile.findings if found.proposal and found.is_issue), about)
     proposed = next((line["to"] for line in tile.proposal if line["change"] == "relabel"), None)
@@ -361,12 +364,12 @@ def lay_tile_of_class(tile: Tile, album: Album) -> dict[str, Any]:
         "sample": tile.sample_id,
         "key": tile.key,
         "picture": picture,
-        "frame": None if frame is None else [round(share, 4) for share in frame],
+        "frames": [[round(share, 4) for share in frame] for frame in frames],
         "suspect": tile.is_suspect,
         "title": title_of(best.issue) if best else "",
         "does": lay_words(best.does_parts) if best else [],
         "to": None if proposed is None else [str(proposed), visible(str(proposed), 60)],
-        "why": [lay_words(found.why_parts) for found in tile.findings if found.is_issue or found is tile.findings[0]],
+        "why": [lay_words(found.shown_parts) for found in tile.findings if found.is_issue or found is tile.findings[0]],
     }
 
 

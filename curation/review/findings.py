@@ -21,6 +21,8 @@ class Finding:
     label, suggestion : the label that is doubted, and what is suggested: a class, an action, or ""
     score : in [0, 1], low = suspicious; is_issue : whether it is flagged
     why, why_parts : one plain sentence, safe to print; and in pieces, class names as explain.Label
+    shown_parts : the same, for who sees the box: without its place
+    other : annotation_id of another one that it is compared with, "" = none
     proposal : lines of an edit that settle it (curation.edits), () where there is nothing to accept; an `add` has no id
         yet (verdict_action makes it)
     does, does_parts : what the proposal does, such as `change “cat” to “dog”`; "" where there is none
@@ -41,6 +43,8 @@ class Finding:
     does: str = ""
     does_parts: tuple[str, ...] = ()
     box: Box | None = None
+    shown_parts: tuple[str, ...] = ()
+    other: str = ""
     about: str = ""
 
 
@@ -102,5 +106,7 @@ def _finding(row: Mapping[str, Any], there: Sequence[Annotation], size: tuple[in
         does=explain_pieces(does),
         does_parts=does,
         box=box,
+        shown_parts=tuple(explain_parts(row, place=False)),
+        other=str(read_evidence(row).get("other") or "") if row["annotation_id"] else "",
         about=str(read_evidence(row).get("class", "")) if row["issue"] == COUNTING else "",
     )

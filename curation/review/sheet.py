@@ -36,7 +36,7 @@ def lay_sheet(card: Card, show: bool) -> dict[str, Any]:
             for one in card.annotations[:most]
         ],
         "hidden": max(0, len(card.annotations) - most),
-        "findings": [_finding(one) for one in findings],
+        "findings": [_finding(group) for group in _by_annotation(findings)],
         "said": [_shown_line(line) for line in card.said],
         "confirmed": list(card.confirmed),
     }
@@ -47,12 +47,23 @@ def lay_words(pieces: Sequence[str]) -> list[list[Any]]:
     return [[visible(piece, 500, isinstance(piece, Label)), isinstance(piece, Label)] for piece in pieces]
 
 
-def _finding(found: Finding) -> dict[str, Any]:
+def _by_annotation(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings about one annotation together: one look answers all of them."""
+    groups: dict[str, list[Finding]] = {}
+    for place, found in enumerate(findings):
+        groups.setdefault(found.annotation_id or f"?{place}", []).append(found)
+    return list(groups.values())
+
+
+def _finding(group: Sequence[Finding]) -> dict[str, Any]:
+    """What was found about one annotation; the first that proposes something has the word."""
+    found = next((one for one in group if one.proposal), group[0])
     named = {str(label): visible(str(label)) for label in _labels(found.proposal)}
     return {
         "title": title_of(found.issue),
-        "why": [lay_words(found.why_parts)] if found.why_parts else [],
+        "why": [lay_words(one.shown_parts) for one in group if one.shown_parts],
         "ids": [found.annotation_id] if found.annotation_id else [],
+        "others": [one.other for one in group if one.other],
         "about": [found.about, visible(found.about)] if found.about else None,
         "lines": [_shown_line(line) for line in found.proposal],
         "does": lay_words(found.does_parts),

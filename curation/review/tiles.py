@@ -28,6 +28,7 @@ class Tile:
     key : names it among the tiles of its picture: the annotation_id, or `?` and the number of the finding
     annotation : as it is now, None where it is missing
     findings : about it, flagged first; proposal : of the first that has one, () where nothing is proposed
+    others : annotations of the picture that it is compared with
     """
 
     sample_id: str
@@ -36,6 +37,7 @@ class Tile:
     annotation: Annotation | None
     findings: tuple[Finding, ...] = ()
     proposal: tuple[Line, ...] = ()
+    others: tuple[Annotation, ...] = ()
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
@@ -174,7 +176,9 @@ class ClassIndex:
             return None
         about = tuple(finding for _, finding in mine if finding.annotation_id == key)
         proposal = next((finding.proposal for finding in about if finding.proposal and finding.is_issue), ())
-        return Tile(sample_id, key, annotation.label, annotation, about, proposal)
+        compared = {finding.other for finding in about if finding.is_issue}
+        others = tuple(one for one in there[sample_id] if one.annotation_id in compared)
+        return Tile(sample_id, key, annotation.label, annotation, about, proposal, others)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from curation.review.parts import Told, part_action, with_part
 from curation.review.tiles import GIVEN, MISSING, ClassIndex, Tile
 from curation.store import Filters, find_items
 from curation.store.earlier import said_in, said_of
-from tests.app.annotated import BOXES, DATASET, IDS, make_boxed_workspace, make_tagged_workspace
+from tests.app.annotated import BOXES, DATASET, IDS, SIZE, make_boxed_workspace, make_tagged_workspace
 from tests.review.test_several import Place
 
 DOUBLED, FINE, SWAPPED = (IDS[name] for name in ("doubled", "fine", "swapped"))
@@ -86,6 +86,7 @@ def test_all_boxes_of_a_class_come_worst_first_with_what_is_proposed(boxed: Desk
     assert [tile.is_suspect for tile in tiles] == [True, True, False]
     assert [[line["change"] for line in tile.proposal] for tile in tiles] == [["drop"], ["relabel"], []]
     assert tiles[0].box == BOXES["doubled"][1][1]
+    assert [one.annotation_id for one in tiles[0].others] == [f"{DOUBLED}-0"]
     assert boxed.counts() == {(GIVEN, "bottle"): (2, 3), (GIVEN, "cup"): (0, 1), (GIVEN, "plate"): (0, 1)}
     again = boxed.told.classes.tile(tiles[0].sample_id, tiles[0].key)
     assert again == tiles[0]
@@ -108,13 +109,13 @@ def test_a_box_is_shown_with_what_surrounds_it(boxed: Desk) -> None:
     x, y, w, h = frame_in((100, 60, 10, 20), region)
     assert (x * 36 + 87, y * 36 + 52, w * 36, h * 36) == pytest.approx((100, 60, 10, 20))
     root, samples = boxed.run.info["root"], review.open_index(boxed.run).samples
-    content, mime, frame = cutout_bytes(Path(root), samples, FINE, (30, 40, 80, 60), 256)
+    content, mime, shown = cutout_bytes(Path(root), samples, FINE, (30, 40, 80, 60), 256)
     assert mime in ("image/png", "image/jpeg")
     assert content[:4] in (b"\x89PNG", b"\xff\xd8\xff\xe0")
-    assert 0 <= frame[0] < frame[0] + frame[2] <= 1
+    assert shown == region_around((30, 40, 80, 60), *SIZE)
     for box in ((300, 300, 5, 5), (10, 10, 0, 0)):  # beyond the picture, without area
         assert cutout_bytes(Path(root), samples, FINE, box, 64)[0]
-    assert cutout_bytes(Path(root), samples, "gone", (0, 0, 1, 1), 64)[1] == "image/png"
+    assert cutout_bytes(Path(root), samples, "gone", (0, 0, 1, 1), 64)[1:] == ("image/png", None)
 
 
 # --- what is said of some boxes
