@@ -58,7 +58,8 @@ def print_header(header: Mapping[str, Any], console: Console) -> None:
     for line in str(header.get("message", "")).split("\n")[:20]:
         console.print(Text(f"    {visible(line, 300)}"), soft_wrap=True)
     task = str((header.get("source") or {}).get("task", ""))
-    unit = {"detection": ("box", "boxes"), "multi-label": ("label", "labels")}.get(task)
+    units = {"detection": ("box", "boxes"), "multi-label": ("label", "labels"), "counts": ("object", "objects")}
+    unit = units.get(task)
     counts = [f"{header['samples']:,} pictures"]
     if unit is not None:
         counts[0] += f" with {counted(int(header['annotations']), *unit)}"
@@ -117,6 +118,8 @@ def print_conflicts(conflicts: Sequence[Mapping[str, Any]], console: Console, wh
 
 
 def _side(value: Any) -> str:
+    if isinstance(value, Mapping) and "count" in value:
+        return f"{value['count']} x “{shown(str(value.get('label', '')), 30)}”"
     if isinstance(value, Mapping):
         value = value.get("label") or value.get("status") or value
     return "nothing" if value is None else f"“{shown(str(value), 30)}”"

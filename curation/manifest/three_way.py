@@ -23,6 +23,7 @@ from curation.manifest.changes import (
     replace_samples,
     samples_of,
 )
+from curation.manifest.three_way_counts import level_counts
 
 # What counts as one fact: changed on both sides to different values, it is a conflict.
 _SAMPLE_FACTS = {
@@ -42,7 +43,7 @@ def three_way(
 
     One fact is a path, a split, a group, a picture, a status, what the source says of a picture, a box, a label
     together with what a review says beside it (`curate:labels`, `curate:hard`), or one other key of the attributes;
-    also whether a sample or annotation exists.
+    also whether a sample or annotation exists; of labels without a place, how many of each there are.
 
     Returns
     -------
@@ -81,9 +82,11 @@ def _merge(name: str, sides: Sides, conflicts: list[dict[str, Any]]) -> Sample |
     for field, names in _SAMPLE_FACTS.items():
         base_value, our_value, their_value = (side and {n: side.columns[n] for n in names} for side in sides)
         columns |= _choose(field, (base_value, our_value, their_value), disagree)
+    before = base.annotations if base else {}
+    mine, other = level_counts(before, ours.annotations, theirs.annotations, disagree)
     annotations = {}
-    for key in sorted({*(base.annotations if base else ()), *ours.annotations, *theirs.annotations}):
-        was, our, their = (side and side.annotations.get(key) for side in sides)
+    for key in sorted({*before, *mine, *other}):
+        was, our, their = (side.get(key) for side in (before, mine, other))
         found = _merge_annotation((was, our, their), partial(disagree, annotation_id=key))
         if found is not None:
             annotations[key] = found
