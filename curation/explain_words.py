@@ -19,3 +19,10 @@ def percent(share: float) -> str:
     if 0.99 < share < 1:
         return "over 99 %"
     return f"{100 * share:.0f} %"
+
+
+def fine_percent(share: float) -> str:
+    """The same with one decimal."""
+    if 0.999 < share < 1:
+        return "over 99.9 %"
+    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"

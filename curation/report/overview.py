@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.explain import title_of
+from curation.explain_words import fine_percent
 from curation.report.markup import bdi, number, table, text
 from curation.report.plots import bars, confusion_matrix, histogram, review_curve
 from curation.report.sections import Page, review_forecast
@@ -116,7 +117,7 @@ def _health(page: Page) -> str:
             number(entry.get("labels")),
             number(entry.get("flagged")),
             number(entry.get("estimated_wrong")),
-            "–" if entry.get("label_health") is None else f"{100 * entry['label_health']:.1f} %",
+            "–" if entry.get("label_health") is None else fine_percent(entry["label_health"]),
         ]
         for entry in classes[:HEALTH_CLASSES]
     ]

@@ -57,7 +57,7 @@ def render(proof: Proof) -> str:
     asked = (
         f"Asked about {len(proof.holdout.rows):,} pictures ({bdi(proof.holdout.name)}), of which nothing is trained "
         f"on. {counted(settings.seeds, 'network')} for each line, with the same seeds; {text(proof.contest.network)}, "
-        f"{proof.contest.epochs} passes. {text(proof.contest.asked_about, 1000)}"
+        f"{counted(proof.contest.epochs, 'pass', 'passes')}. {text(proof.contest.asked_about, 1000)}"
     )
     sections = [
         ("", f"{table(head, cells)}<div class='plot'>{arms}</div>"),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from curation.detectors import LABEL_ISSUES
 from curation.explain import MEANINGS, box_of, explain_case, explain_parts, percent, read_evidence, title_of
+from curation.explain_words import fine_percent
 from curation.report.markup import bdi, number, sentence, table, text
 from curation.report.pictures import SMALL_SIDE_PX, Pictures
 from curation.report.plots import probability_bar
@@ -229,7 +230,7 @@ def summary(page: Page) -> str:
         (number(len(info.get("classes") or [])), "classes", False),
         (number(sum(int(count.get(name, 0)) for name in LABEL_ISSUES)), f"{_what(health)}s flagged", True),
         (number(wrong), f"{_what(health)}s estimated to be wrong{' or missing' * (several is not None)}", True),
-        ("–" if quality is None else f"{100 * quality:.1f} %", "label health: estimated share of right labels", False),
+        ("–" if quality is None else fine_percent(quality), "label health: estimated share of right labels", False),
         (number(int(count.get("conflicting_duplicate", 0))), "pictures whose copy has another label", False),
         (number(info.get("unreadable", 0)), "files that cannot be read", False),
     ]
