@@ -63,8 +63,8 @@ def test_progress_on_boxes_counts_boxes(slides: tuple[Path, Heard]) -> None:
 def test_the_queue_says_of_every_finding_why_and_what_is_proposed(tmp_path: Path, capsys: Any) -> None:
     said = told("queue", workspace=make_boxed_workspace(tmp_path / "boxed"), capsys=capsys)
     assert "Labelled “bottle”, it overlaps by 90 %" in said
-    assert "Proposed: remove “bottle”." in said
-    assert "Proposed: change “bottle” to “cup”." in said
+    assert "Proposed: remove “bottle”" in said
+    assert "Proposed: change “bottle” to “cup”" in said
     said = told("queue", workspace=make_tagged_workspace(tmp_path / "tagged"), capsys=capsys)
-    assert "Proposed: add “plate”." in said
+    assert "Proposed: add “plate”" in said
     assert "3 pictures with 5 labels" in told("status", workspace=tmp_path / "tagged", capsys=capsys)

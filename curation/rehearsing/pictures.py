@@ -162,7 +162,8 @@ def _scores(
     for trial, (table, _) in enumerate(copies):
         if found[trial] is None:
             progress.message(f"Rehearsing {plan.mode}: copy {trial + 1} of {len(copies)}")
-            made = _judge(workspace, basis, pixels, duplicates, table, plan, seed + trial, predicted, folder, progress)
+            place = files[trial].with_suffix(".unfinished")
+            made = _judge(workspace, basis, pixels, duplicates, table, plan, seed + trial, predicted, place, progress)
             _write(files[trial], made)
             found[trial] = made
     return [score for score in found if score is not None]
@@ -170,12 +171,14 @@ def _scores(
 
 def _judge(
     workspace: Path, basis: PictureBasis, pixels: Pixels, duplicates: Duplicates, annotations: pd.DataFrame,
-    plan: Plan, seed: int, predicted: Predictions | None, folder: Path, progress: Progress,
+    plan: Plan, seed: int, predicted: Predictions | None, unfinished: Path, progress: Progress,
 ) -> np.ndarray:  # fmt: skip
-    """(N,) float32 in [0, 1): the place of each picture in the queue that `score` makes of these annotations."""
+    """(N,) float32 in [0, 1): the place of each picture in the queue that `score` makes of these annotations.
+
+    unfinished : folder for what a killed process can go on from; removed in the end
+    """
     pictures, readable = picture_inputs(pixels, annotations, duplicates)
     folds = int(basis.run.info["settings"].get("folds", 5))
-    unfinished = folder / f"{plan.mode}-{seed}.unfinished"
     with scratch(workspace, unfinished) as partial:
         table = predicted.table if predicted else None
         work = Work(plan, folds, seed, partial, workspace, Clock(), progress, table)
