@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from curation.cli import main
 from curation.commands import review as command
 from curation.decisions import Action, Decision
 from curation.manifest.version_files import read_lines
+from tests.app.annotated import IDS as BOXED
+from tests.app.annotated import make_boxed_workspace, make_tagged_workspace
 from tests.app.tabs import MAIN, Tab, decision, undo
 from tests.app.workspaces import DATASET, make_workspace, sample_ids
 
@@ -126,6 +129,21 @@ def test_the_overview_counts_what_was_decided(tab: Tab, workspace: Path, monkeyp
     assert metrics["Second opinions"] == "2"
     assert metrics["Left to find"].startswith("about ")
     assert "Agreement" in text_of(tab)
+
+
+@pytest.mark.parametrize("make", [make_boxed_workspace, make_tagged_workspace])
+def test_the_overview_counts_pictures_with_an_error_where_they_have_boxes_or_several_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path]
+) -> None:
+    tab = Tab(make(tmp_path / "several"), monkeypatch, item=BOXED["doubled"])
+    tab.decide("accept", item=BOXED["doubled"])
+    tab.open("overview")
+    assert "Pictures with an error" in text_of(tab)
+    assert "labels or boxes in them that are wrong, missing or too many" in text_of(tab)
+    pictures, errors_found = (
+        table.value.set_index(table.value.columns[0])["number"] for table in tab.app.dataframe[:2]
+    )
+    assert (pictures["found and fixed"], errors_found["found and fixed"]) == ("1", str(errors))
 
 
 # --- versions
