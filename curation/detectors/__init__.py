@@ -32,7 +32,7 @@ from curation.detectors import (
     unreadable,
     wrong_label,
 )
-from curation.detectors.contract import DETECTOR_COLUMNS, OF_A_TASK, Detector, Inputs
+from curation.detectors.contract import DETECTOR_COLUMNS, OF_A_MODEL, OF_A_TASK, Detector, Inputs
 from curation.errors import NotFoundError
 from curation.progress import SILENT, Progress
 
@@ -122,7 +122,10 @@ def find_issues(
             ]
             if all(lacks) and not all(of_a_task.intersection(missing) for missing in lacks):
                 fewest = min(lacks, key=len)
-                skipped[name] = f"needs {' and '.join(fewest)}, which this run does not have"
+                skipped[name] = (
+                    "no model was trained" if OF_A_MODEL.issuperset(fewest)
+                    else f"needs {' and '.join(fewest)}, which this run does not have"
+                )  # fmt: skip
             advance(1)
     return _ranked(tables, detectors), skipped
 

@@ -20,6 +20,8 @@ DETECTOR_COLUMNS = ["sample_id", "annotation_id", "issue", "score", "is_issue", 
 
 # Fields of `Inputs` that only sets of some task have: elsewhere nobody misses a detector that needs them.
 OF_A_TASK = frozenset({"boxes", "box_counts", "crop_pairs", "box_quality", "label_sets", "counts"})
+# Those that a model gives.
+OF_A_MODEL = frozenset({"statistics", "pred_probs", "embeddings", "neighbours", "set_quality", "count_quality"})
 
 
 @dataclass(frozen=True)
