@@ -275,6 +275,21 @@ def write_seen(sample_id: str, seen: Mapping[str, Facts], part: str = "", absent
     return json.dumps({**short, **({PART: part} if part else {})}, separators=(",", ":"))
 
 
+def seen_of_members(texts: Mapping[str, str]) -> str:
+    """What there is to be seen of each copy of a case, by sample id; "" where nothing is known of any."""
+    return json.dumps({name: json.loads(text) for name, text in texts.items()}, separators=(",", ":")) if texts else ""
+
+
+def read_members(text: str) -> dict[str, str]:
+    """What `seen_of_members` wrote."""
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    members = value.items() if isinstance(value, dict) else ()
+    return {name: json.dumps(seen, separators=(",", ":")) for name, seen in members if isinstance(seen, dict)}
+
+
 def read_seen(sample_id: str, text: str) -> Seen:
     """What `write_seen` wrote; nothing where it is damaged.
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from curation.decisions import UNDO, case_id
 from curation.detectors import suggests_label
+from curation.edits import seen_of_members
 from curation.review.actions import ACTIONS, EDITING, Context, verdict_action
 from curation.review.annotations import Annotation, Annotations
 from curation.review.annotations import several as several_annotations
@@ -100,7 +101,7 @@ def _summaries(samples: pd.DataFrame, rows: pd.DataFrame | None) -> pd.DataFrame
 
 
 def _with_annotations(index: RunIndex, table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
-    """With `seen`, of single pictures, and `classes`: of flagged findings, and of the first one where none is."""
+    """With `seen`, and `classes`: of flagged findings, and of the first one where none is."""
     issues, owner = index.issues, index.issue_owner
     first = np.zeros(len(issues), dtype=bool)
     there = np.flatnonzero(owner >= 0)
@@ -118,9 +119,15 @@ def _with_annotations(index: RunIndex, table: pd.DataFrame, more: pd.DataFrame) 
     own = index.rows(table["item_id"]).tolist()  # all at once: one lookup takes long, a hundred thousand hardly longer
     for row, kind, members in zip(own, table["kind"], table["members"], strict=True):
         alone = kind == "sample"
-        rows = [row] if alone else index.rows(json.loads(members)).tolist()
+        names = [] if alone else json.loads(members)
+        rows = [row] if alone else index.rows(names).tolist()
         classes.append("".join(dict.fromkeys(mark for at in rows for mark in marks.get(at, ()))))
-        seen.append(known[row] if alone and row >= 0 else "")
+        if alone:
+            seen.append(known[row] if row >= 0 else "")
+        else:
+            seen.append(
+                seen_of_members({n: known[at] for n, at in zip(names, rows, strict=True) if at >= 0 and known[at]})
+            )
     return table.assign(seen=pd.Series(seen, dtype="str"), classes=pd.Series(classes, dtype="str"))
 
 

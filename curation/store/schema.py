@@ -137,7 +137,7 @@ items = Table(
     _number("facet"),
     Column("label_key", BigInteger, nullable=False),  # stands for given_label, which can be too long for an index
     Column("digest", BigInteger, nullable=False),  # of what `fill` wrote, so that filling again writes what has changed
-    _text("seen", server_default=""),  # what there is to be seen of several annotations, see curation.edits
+    _text("seen", server_default=""),  # what there is to be seen of several annotations, of a case by sample id
     _text("classes", server_default=""),  # that the findings are about: 16 hex digits of each, blanks around them
     _text("queue"),  # one of QUEUES
     _text("state"),  # what the opinions amount to: one of STATES

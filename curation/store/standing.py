@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from curation.decisions import Decision, Opinion, agreement, item_state, opinions_of
-from curation.edits import PART, late_facts, read_seen
+from curation.edits import PART, late_facts, read_members, read_seen
 from curation.store.policy import Policy, policy_of
 from curation.store.schema import GONE, decisions, items, opinions
 
@@ -56,7 +56,7 @@ def refresh_decided(connection: Connection, dataset: str) -> dict[str, str]:
 
 
 def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy) -> dict[str, str]:
-    columns = ("item_id", "kind", "members", "given_label", *_STANDING)
+    columns = ("item_id", "kind", "members", "given_label", "seen", *_STANDING)
     query = sa.select(*(items.c[name] for name in columns))
     rows = connection.execute(query.where(items.c.dataset == dataset, items.c.item_id.in_(ids))).all()
     given = _given(connection, dataset, ids)
@@ -65,6 +65,9 @@ def _refresh(connection: Connection, dataset: str, ids: list[str], rules: Policy
     cases = {json.loads(row.members)[0]: row.given_label for row in rows if row.kind != "sample" and row.queue != GONE}
     known = _present(connection, dataset, samples)
     seen = {name: text for name, (_, text) in known.items() if text}
+    for row in rows:  # copies are no items of their own
+        if row.kind != "sample" and row.queue != GONE:
+            seen = read_members(row.seen) | seen
     labels = {lead: label for lead, label in cases.items() if label}
     labels |= {name: label for name, (label, _) in known.items() if name not in seen}
     connection.execute(sa.delete(opinions).where(opinions.c.dataset == dataset, opinions.c.item_id.in_(ids)))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from curation import store
 from curation.decisions import Action, Decision
-from curation.edits import facts_of, write_seen
+from curation.edits import facts_of, seen_of_members, write_seen
 from curation.store import Filters, find_items, schema
-from tests.reviewing import SET, action, queue_items
+from tests.reviewing import SET, action, case_item, queue_items
 
 LINES = (
     {"change": "relabel", "annotation_id": "s0-0", "from": "cat", "to": "d\udce9g\0"},
@@ -56,6 +57,23 @@ def test_an_item_is_open_again_when_what_was_edited_has_changed(engine: Engine) 
     assert store.read_item(engine, SET, "s0").state == "open"
     assert store.rebuild(engine, SET) == 1
     assert store.read_item(engine, SET, "s0").state == "open"
+
+
+def test_a_case_is_open_again_when_the_boxes_of_a_copy_have_changed(engine: Engine) -> None:
+    def case(*labels: str) -> pd.DataFrame:
+        texts = {f"s{at}": write_seen(f"s{at}", {f"s{at}-0": facts_of(label, None)}) for at, label in enumerate(labels)}
+        return case_item("d1", *texts, seen=seen_of_members(texts), classes="")
+
+    store.fill(engine, SET, "run", "v1", case("cat", "dog"))
+    made = tuple(
+        Decision("d1", name, "keep", given_label=label, seen=write_seen(name, {f"{name}-0": facts_of(label, None)}))
+        for name, label in (("s0", "cat"), ("s1", "dog"))
+    )
+    assert store.record(engine, Action("a1", SET, "ann", made)).states["d1"] == "done"
+    store.fill(engine, SET, "run", "v2", case("cat", "dog"))
+    assert store.read_item(engine, SET, "d1").state == "done"
+    store.fill(engine, SET, "run", "v3", case("cat", "eel"))
+    assert store.read_item(engine, SET, "d1").state == "open"
 
 
 def test_who_says_that_all_is_right_has_seen_what_the_queue_has(engine: Engine) -> None:
