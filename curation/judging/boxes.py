@@ -206,9 +206,12 @@ def _with_folds(pictures: Inputs, picture: np.ndarray, fold: np.ndarray) -> Inpu
 def _with_twins(work: Work, inputs: Inputs, crops: Crops, picture: np.ndarray, root: Path) -> tuple[Inputs, str]:
     """With the pairs of boxes that look the same; and a sentence if none were looked for."""
     assert inputs.boxes is not None
+    assert inputs.neighbours is not None
+    near = np.where(inputs.neighbours >= 0, inputs.labels[inputs.neighbours], inputs.labels[:, None])
+    doubtful = (near != inputs.labels[:, None]).any(axis=1)
     with work.clock.stage("duplicate boxes"):
         cache = work.workspace / ".curate" / "cache"
-        pairs, note = crop_twins(crops, inputs.boxes, picture, root, cache, work.progress)
+        pairs, note = crop_twins(crops, inputs.boxes, picture, doubtful, root, cache, work.progress)
     return replace(inputs, crop_pairs=pairs), note
 
 

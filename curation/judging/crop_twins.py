@@ -16,16 +16,23 @@ from curation.progress import Progress
 SMALLEST_PX = 32.0
 # Standard deviation of luma below which a box is a grey patch, of which there are many.
 LEAST_CONTRAST = 0.02
-# Pairs grow with the square: 40,000 boxes take about as long as 40,000 pictures, a minute.
-MOST_BOXES = 40_000
+# Pairs grow with the square: so many boxes take seconds, or two minutes where all of them look alike.
+MOST_BOXES = 10_000
 
 
 def crop_twins(
-    crops: Crops, boxes: np.ndarray, picture: np.ndarray, root: Path, cache: Path, progress: Progress
+    crops: Crops,
+    boxes: np.ndarray,
+    picture: np.ndarray,
+    doubtful: np.ndarray,
+    root: Path,
+    cache: Path,
+    progress: Progress,
 ) -> tuple[pd.DataFrame, str]:
-    """Verified duplicates among the boxes of different pictures, and a sentence if they were not looked for.
+    """Verified duplicates among the boxes of different pictures, and a sentence if not all were looked for.
 
     boxes : (B, 4) x, y, w, h in pixels; picture : (B,) a number for the picture of each
+    doubtful : (B,) bool: among more than MOST_BOXES, only these are compared
 
     Returns
     -------
@@ -35,8 +42,11 @@ def crop_twins(
     rows = np.flatnonzero(crops.there & large & (crops.column("contrast") >= LEAST_CONTRAST))
     note = ""
     if len(rows) > MOST_BOXES:
-        note = f"No duplicates among boxes were looked for: {len(rows):,} are too many ({MOST_BOXES:,} are the most)."
-        rows = rows[:0]
+        whole, rows = len(rows), rows[doubtful[rows]]
+        what = f"only the {len(rows):,} near to boxes of another label were compared"
+        if len(rows) > MOST_BOXES:
+            rows, what = rows[:0], "they were not looked for"
+        note = f"Boxes that look the same: {whole:,} are too many ({MOST_BOXES:,} are the most), {what}."
     samples = pd.DataFrame(
         {
             "path": "", "content_hash": crops.keys[rows], "pixel_hash": crops.pixel_hash[rows], "format": "CROP",

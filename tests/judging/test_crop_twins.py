@@ -25,13 +25,14 @@ def textured(seed: int, width: int, height: int, strength: float = 5.0) -> Image
     return Image.fromarray(np.clip((pixels - pixels.mean()) * strength + 128, 0, 255).astype(np.uint8))
 
 
-def twins(root: Path, boxes: pd.DataFrame) -> tuple[set[tuple[int, int, str]], str]:
+def twins(root: Path, boxes: pd.DataFrame, doubtful: tuple[int, ...] = ()) -> tuple[set[tuple[int, int, str]], str]:
     pixels = decode(records_of(root, boxes), 64, root.parent / "cache")
     place = {path: row for row, path in enumerate(pixels.samples["path"])}
     picture = boxes["path"].map(place).to_numpy(np.int64)
     numbers = boxes[["x", "y", "w", "h"]].to_numpy(np.float64)
     crops = cut_crops(pixels, picture, numbers, 64, root.parent / "cache")
-    pairs, note = crop_twins(crops, numbers, picture, root, root.parent / "cache", SILENT)
+    some = np.isin(np.arange(len(boxes)), doubtful)
+    pairs, note = crop_twins(crops, numbers, picture, some, root, root.parent / "cache", SILENT)
     return {(int(a), int(b), str(kind)) for a, b, kind in pairs[["a", "b", "kind"]].to_numpy().tolist()}, note
 
 
@@ -61,11 +62,17 @@ def test_the_same_object_in_two_pictures_is_a_pair(shelf: tuple[Path, pd.DataFra
     assert {(a, b) for a, b, _ in found} == {(here, int(at)) for at in there}
 
 
-def test_too_many_boxes_are_said_and_nothing_is_claimed(
+def test_among_too_many_the_doubtful_ones_are_compared_or_none_and_that_is_said(
     shelf: tuple[Path, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_BOXES", 2)
-    assert twins(*shelf) == (set(), "No duplicates among boxes were looked for: 3 are too many (2 are the most).")
+    found, note = twins(*shelf, doubtful=(0, 4))
+    assert found == {(0, 4, "near")}
+    assert "3 are too many (2 are the most), only the 2 near to boxes of another label were compared" in note
+    monkeypatch.setattr(module, "MOST_BOXES", 1)
+    found, note = twins(*shelf, doubtful=(0, 4))
+    assert found == set()
+    assert "they were not looked for" in note
 
 
 def test_turned_and_mirrored_ones_are_others_of_their_kind(tmp_path: Path) -> None:
