@@ -19,8 +19,9 @@ from curation.datasets import Dataset
 from curation.importers import load
 from curation.manifest import manifest_folder
 from curation.rehearsing import RehearsalSettings, rehearse
-from curation.rehearsing.pictures import ISSUES, queue_places
+from curation.rehearsing.pictures import queue_places
 from curation.rehearsing.recall import SHARES, Trial, ranking
+from curation.review.audit_pictures import ANNOTATION_ISSUES
 from curation.score import ScoreSettings
 
 
@@ -43,7 +44,7 @@ def main() -> None:
             samples, issues = run.samples(), run.issues()
             task = str(run.info["task"])
             counts = errors.reindex(samples["path"].str.rpartition("/")[2]).fillna(0).to_numpy(dtype=np.float64)
-            places = queue_places(issues[issues["issue"].isin(ISSUES[task])], samples["sample_id"])
+            places = queue_places(issues[issues["issue"].isin(ANNOTATION_ISSUES)], samples["sample_id"])
             recall, precision = ranking(Trial(places, counts > 0, counts), SHARES)
             print(f"{name}: {counts.sum():.0f} errors in {int((counts > 0).sum())} of {len(counts)} pictures")
             print("  really    ", *(f"{value:.3f}" for value in recall), " precision", *(f"{v:.3f}" for v in precision))

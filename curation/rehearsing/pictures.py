@@ -43,19 +43,12 @@ from curation.rehearsing.outcome import (
 from curation.rehearsing.planting import SURENESS
 from curation.rehearsing.recall import Trial
 from curation.rehearsing.trials import read_scores
+from curation.review.audit_pictures import ANNOTATION_ISSUES
 from curation.runs import scratch
 from curation.training.plan import Plan
 from curation.training.planning import plan_for
 from curation.wording import counted
 
-# What the queue of each task is made of: findings about labels and boxes, not about pictures.
-ISSUES = {
-    "multi-label": ("wrong_label", "missing_label", "odd_combination"),
-    "detection": (
-        "label_error", "duplicate_box", "conflicting_boxes", "conflicting_crops", "box_geometry", "box_outlier",
-        "swapped_box", "missing_box", "spurious_box", "badly_located_box", "box_count", "no_box",
-    ),
-}  # fmt: skip
 FLAGGED = 0.5  # scores of pictures with a flagged finding lie below
 
 
@@ -116,7 +109,7 @@ def _trial(score: np.ndarray, errors: dict[str, np.ndarray], kind: str = "") -> 
 def _flagged(basis: PictureBasis) -> int:
     """Pictures that the run has flagged for a label or box."""
     issues = basis.run.issues()
-    mine = issues[issues["is_issue"] & issues["issue"].isin(ISSUES[basis.task])]["sample_id"]
+    mine = issues[issues["is_issue"] & issues["issue"].isin(ANNOTATION_ISSUES)]["sample_id"]
     return int(basis.records.samples["sample_id"].isin(mine).sum())
 
 
@@ -183,7 +176,7 @@ def _judge(
         table = predicted.table if predicted else None
         work = Work(plan, folds, seed, partial, workspace, Clock(), progress, table)
         judged = judge(basis.task, work, pixels, pictures, readable, annotations)
-        issues, _ = find_issues(*judged.levels, names=ISSUES[basis.task], progress=progress)
+        issues, _ = find_issues(*judged.levels, names=ANNOTATION_ISSUES, progress=progress)
     shutil.rmtree(unfinished, ignore_errors=True)
     return queue_places(issues, basis.records.samples["sample_id"])
 

@@ -16,19 +16,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.detectors import LABEL_ISSUES
-from curation.edits import WAITS, Facts, Seen, facts_of, label_digest, read_part, read_seen
+from curation.detectors import DETECTORS, LABEL_ISSUES
+from curation.detectors.contract import OF_A_TASK
 from curation.manifest import manifest_folder, read
 from curation.review.annotations import Annotations
 from curation.review.run_index import RunIndex
 from curation.runs import Run
+from curation.seen import WAITS, Facts, Seen, facts_of, label_digest, read_part, read_seen
 
-# Findings that say the more of an error the lower their score is, where they are flagged; the score of LABEL_ISSUES is
-# the probability that what is said of an annotation, or class, is right.
-_DOUBTS = (
-    "duplicate_box", "conflicting_boxes", "conflicting_crops", "box_geometry", "missing_box", "spurious_box",
-    "badly_located_box", "swapped_box",
-)  # fmt: skip
+# Findings about annotations. The score of LABEL_ISSUES is the probability that what is said of one, or of a class, is
+# right; the others say the more of an error the lower their score is, where they are flagged.
+ANNOTATION_ISSUES = tuple(
+    name for name, detector in DETECTORS.items() if name in LABEL_ISSUES or OF_A_TASK.intersection(detector.needs)
+)
+_ODD = ("box_outlier", "box_count", "no_box", "odd_combination")  # unusual, which is seldom an error
 UNKNOWN = 0.05  # probability that an annotation is wrong, where the run trained no model
 
 
@@ -74,7 +75,8 @@ def doubts_of(index: RunIndex, annotations: pd.DataFrame) -> Doubts:
     issues = index.issues
     kind = issues["issue"].to_numpy(dtype=object)
     sure = np.isin(kind, LABEL_ISSUES)
-    use = (sure | (np.isin(kind, _DOUBTS) & issues["is_issue"].to_numpy())) & (index.issue_owner >= 0)
+    doubted = np.isin(kind, [name for name in ANNOTATION_ISSUES if name not in _ODD]) & issues["is_issue"].to_numpy()
+    use = (sure | doubted) & (index.issue_owner >= 0)
     lines = pd.DataFrame(
         {
             "row": index.issue_owner[use],
