@@ -19,7 +19,8 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from curation.edits import Facts, Line, Seen, box_digest, label_digest, overlap, same_box
+from curation.edits import Line, overlap, same_box
+from curation.seen import Facts, Seen, box_digest, label_digest
 
 THERE, LABEL, BOX, HARD = "there", "label", "box", "hard"
 

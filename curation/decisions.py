@@ -19,8 +19,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from curation.agreement import Claims, Held, supports, vote
-from curation.edits import WAITS, Line, check_edits, labels_of, read_absent, read_part, read_seen
+from curation.edits import Line, check_edits, labels_of
 from curation.errors import SettingsError
+from curation.seen import WAITS, read_absent, read_part, read_seen
 
 # keep       the given label is right
 # hard       it is right, but hard to see
@@ -54,7 +55,7 @@ class Decision:
     given_label : the label that the reviewer saw; "" = whatever the store has, or none
     suggestion : what the model said, whether it was shown or hidden
     edits : of `edit`, the change lines; see curation.edits
-    seen : curation.edits.seen_text of the picture's annotations; "" where the decision is about the one label
+    seen : curation.seen.seen_text of the picture's annotations; "" where the decision is about the one label
     """
 
     item_id: str

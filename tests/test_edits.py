@@ -12,23 +12,9 @@ from hypothesis import strategies as st
 
 from curation.agreement import Claims, vote
 from curation.decisions import Decision, Opinion, agreed, check_decision, item_state
-from curation.edits import (
-    MOST_LINES,
-    Late,
-    box_digest,
-    box_digests,
-    check_edits,
-    facts_of,
-    label_digest,
-    late_facts,
-    new_annotation_id,
-    overlap,
-    read_seen,
-    refuse_doubled,
-    same_box,
-    write_seen,
-)
+from curation.edits import MOST_LINES, check_edits, new_annotation_id, overlap, refuse_doubled, same_box
 from curation.errors import SettingsError
+from curation.seen import Late, box_digest, box_digests, facts_of, label_digest, late_facts, read_seen, write_seen
 
 BOX = [0.0, 0.0, 10.0, 10.0]
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from curation.decisions import REASONS, Action, Decision, check_action, check_decision
-from curation.edits import Line, new_annotation_id, seen_text
+from curation.edits import Line, new_annotation_id
 from curation.errors import CurationError, SettingsError
 from curation.fiftyone_link.labels import (
     GROUND_TRUTH,
@@ -31,6 +31,7 @@ from curation.fiftyone_link.labels import (
     relative,
 )
 from curation.importers.assemble import shown
+from curation.seen import seen_text
 from curation.wording import counted
 
 TAG = "curate:"  # of a sample: curate:keep, curate:hard, curate:unsure, curate:exclude, curate:exclude:broken

@@ -11,12 +11,13 @@ from typing import Any
 
 from curation.agreement import BOX, HARD, LABEL, THERE, Held
 from curation.decisions import Decision
-from curation.edits import Late, Line, box_digest, facts_of, label_digest, late_facts, same_box, seen_facts
+from curation.edits import Line, same_box
 from curation.manifest import EXCLUDED
 from curation.manifest import changes as lines_of
 from curation.manifest.changes import LABELS, Sample, apply_line, inverse, read_attributes
 from curation.manifest.histories import Given, History, Outcome
 from curation.manifest.marks import excluded, included, marked
+from curation.seen import Late, box_digest, facts_of, label_digest, late_facts, seen_facts
 from curation.wording import counted
 
 _LISTED = 3

@@ -17,7 +17,6 @@ import pandas as pd
 
 from curation.decisions import UNDO, case_id
 from curation.detectors import suggests_label
-from curation.edits import seen_of_members
 from curation.review.actions import ACTIONS, EDITING, Context, verdict_action
 from curation.review.annotations import Annotation, Annotations
 from curation.review.annotations import several as several_annotations
@@ -27,6 +26,7 @@ from curation.review.findings import Finding
 from curation.review.pictures import picture_bytes
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
+from curation.seen import seen_of_members
 from curation.store.schema import class_mark
 
 __all__ = [

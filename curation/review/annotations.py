@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.edits import Box, box_digests, facts_of, label_digest, write_seen
+from curation.edits import Box
 from curation.manifest import COLUMNS
 from curation.manifest.changes import BOX
 from curation.runs import Run
+from curation.seen import box_digests, facts_of, label_digest, write_seen
 
 LABELS_SHOWN = 200  # characters
 
@@ -49,14 +51,24 @@ def several(run: Run) -> bool:
     return str(run.info.get("task", "single-label")) != "single-label"
 
 
-def in_words(labels: Sequence[str]) -> str:
-    """The different labels of a picture in one text, sorted: `cat, dog`; a long one is cut."""
-    text = ", ".join(sorted(set(labels) - {""}))
+def words_of(annotations: Sequence[Annotation]) -> str:
+    """The labels of a picture in one text, see in_words."""
+    return in_words([one.label for one in annotations], any(one.box is not None for one in annotations))
+
+
+def in_words(labels: Sequence[str], boxed: bool = True) -> str:
+    """The different labels of a picture in one text, sorted: `cat, dog`; a long one is cut.
+
+    boxed : whether any of them has a box; without one, a label that is there several times was counted: `3 x cat`
+    """
+    counts = Counter(label for label in labels if label)
+    counted = not boxed and any(count > 1 for count in counts.values())
+    text = ", ".join(f"{counts[label]} x {label}" if counted else label for label in sorted(counts))
     return text if len(text) <= LABELS_SHOWN else f"{text[: LABELS_SHOWN - 1]}…"
 
 
 def seen_of(sample_id: str, annotations: Sequence[Annotation]) -> str:
-    """What a reviewer has seen who saw these, see curation.edits.write_seen."""
+    """What a reviewer has seen who saw these, see curation.seen.write_seen."""
     return write_seen(sample_id, {a.annotation_id: facts_of(a.label, a.box) for a in annotations})
 
 
@@ -99,7 +111,8 @@ class Annotations:
         labels = rows["label"].to_numpy(dtype=object)[there]
         codes, names = pd.factorize(labels)
         label_digests = [label_digest(str(name)) for name in names]
-        boxes = box_digests(rows[list(BOX)].to_numpy(dtype=np.float64)[there])
+        values = rows[list(BOX)].to_numpy(dtype=np.float64)[there]
+        boxes, boxed = box_digests(values), ~np.isnan(values[:, 0])
         owners = self._ids[there].tolist()
         entries = [
             f'{_quoted(owner, key)}:"{label_digests[code]}{box}"'
@@ -109,7 +122,8 @@ class Annotations:
         bounds = [*np.flatnonzero(np.append([True] * (len(ids) > 0), ids[1:] != ids[:-1])).tolist(), len(ids)]
         found: dict[str, tuple[str, str]] = {}
         for start, end in pairwise(bounds):
-            found[owners[start]] = in_words(labels[start:end].tolist()), "{" + ",".join(entries[start:end]) + "}"
+            words = in_words(labels[start:end].tolist(), bool(boxed[start:end].any()))
+            found[owners[start]] = words, "{" + ",".join(entries[start:end]) + "}"
         names = pd.Index(rows["sample_id"]).unique()
         table = [found.get(name, ("", "{}")) for name in names]
         return pd.DataFrame(table, index=names, columns=["labels", "seen"]).astype("str")

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from curation.decisions import UNDO
-from curation.edits import read_part
 from curation.review.run_index import open_index
 from curation.runs import Run
+from curation.seen import read_part
 
 AT_LEAST = 3  # reviewers of a picture, for the multi-annotator estimate to say more than a majority does
 NO_ANSWER = ("unsure", "distinct", UNDO)

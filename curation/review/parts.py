@@ -17,26 +17,14 @@ from typing import Any
 import pandas as pd
 
 from curation.decisions import UNDO, Action, Decision
-from curation.edits import (
-    ENOUGH,
-    WAITS,
-    Facts,
-    Line,
-    Seen,
-    facts_of,
-    new_annotation_id,
-    read_absent,
-    read_part,
-    read_seen,
-    same_box,
-    write_seen,
-)
+from curation.edits import Line, new_annotation_id, same_box
 from curation.errors import SettingsError
 from curation.review.actions import Context
 from curation.review.annotations import Annotation, by_id
 from curation.review.cards import Card
 from curation.review.findings import Finding
 from curation.review.tiles import Answered, ClassIndex, Tile
+from curation.seen import ENOUGH, WAITS, Facts, Seen, facts_of, read_absent, read_part, read_seen, write_seen
 
 
 @dataclass(frozen=True)

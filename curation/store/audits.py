@@ -12,7 +12,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from curation.edits import PART, WAITS
+from curation.seen import PART, WAITS
 from curation.store.database import read, take_turns, write
 from curation.store.readings import frame
 from curation.store.schema import GONE, audit_draws, audits, decisions, items

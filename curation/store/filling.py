@@ -68,7 +68,7 @@ def fill(
     Parameters
     ----------
     items : columns COLUMNS, item_id unique, no nulls; `members` is a list of sample ids or its JSON text; a higher
-        `priority` comes sooner. Of pictures with several annotations also `seen` (curation.edits.seen_text of what they
+        `priority` comes sooner. Of pictures with several annotations also `seen` (curation.seen.seen_text of what they
         have now) and `classes` (that the findings are about: `schema.class_mark` of each, joined)
 
     Raises

@@ -10,7 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from curation.edits import PART
+from curation.seen import PART
 from curation.store.database import read
 from curation.store.policy import policy_of
 from curation.store.schema import GONE, QUEUES, items, opinions

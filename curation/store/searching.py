@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.compiler import compiles
 
-from curation.edits import PART
 from curation.errors import NotFoundError, SettingsError
+from curation.seen import PART
 from curation.store.database import read
 from curation.store.policy import policy_of
 from curation.store.schema import QUEUES, class_mark, facets, items, label_key, opinions

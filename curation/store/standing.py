@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from curation.decisions import Decision, Opinion, agreement, item_state, opinions_of
-from curation.edits import PART, late_facts, read_members, read_seen
+from curation.seen import PART, late_facts, read_members, read_seen
 from curation.store.policy import Policy, policy_of
 from curation.store.schema import GONE, decisions, items, opinions
 

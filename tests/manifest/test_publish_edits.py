@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.edits import check_edits, seen_text
+from curation.edits import check_edits
 from curation.manifest import canonical_hash
 from curation.manifest.changes import Sample, apply, diff, samples_of
 from curation.manifest.publish import Plan, plan
+from curation.seen import seen_text
 from tests.manifest.test_changes import make_rows, same
 from tests.manifest.test_publish import COLUMNS, Reviews
 

@@ -13,7 +13,6 @@ from sqlalchemy import Engine
 
 from curation import cli, manifest, review, store
 from curation.decisions import Action, Decision
-from curation.edits import ENOUGH, WAITS, facts_of, write_seen
 from curation.estimate_pictures import MOST_COUNTED, PictureEvidence, estimate_pictures, most_counted
 from curation.manifest.publish import publish
 from curation.review import Context, verdict_action
@@ -22,6 +21,7 @@ from curation.review.audit import draw, estimate_of, labels_of, mix_in, picture_
 from curation.review.audit_pictures import Found, annotations_of, judged_pictures, labelled_pictures
 from curation.review.work_queue import refill
 from curation.runs import Run, read_run
+from curation.seen import ENOUGH, WAITS, facts_of, write_seen
 from curation.store.audits import release_draws
 from tests.app.annotated import DATASET, IDS, make_boxed_workspace, make_tagged_workspace
 from tests.test_estimate import population, reviewed

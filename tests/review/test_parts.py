@@ -9,7 +9,6 @@ import pytest
 
 from curation import review, store
 from curation.decisions import Action
-from curation.edits import read_part, read_seen
 from curation.errors import SettingsError
 from curation.review import Context, verdict_action
 from curation.review.cards import Card
@@ -17,6 +16,7 @@ from curation.review.cutouts import cutout_bytes, frame_in, region_around
 from curation.review.earlier import explain_earlier, explain_undone
 from curation.review.parts import Told, part_action, with_part
 from curation.review.tiles import GIVEN, MISSING, ClassIndex, Tile
+from curation.seen import read_part, read_seen
 from curation.store import Filters, find_items
 from curation.store.earlier import said_in, said_of
 from tests.app.annotated import BOXES, DATASET, IDS, SIZE, make_boxed_workspace, make_tagged_workspace

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from curation import manifest, review, store
 from curation.decisions import check_action
-from curation.edits import new_annotation_id, read_seen, seen_facts
+from curation.edits import new_annotation_id
 from curation.errors import LabelParseError, SettingsError
 from curation.manifest.changes import samples_of
 from curation.manifest.publish import propose, publish
@@ -24,6 +24,7 @@ from curation.review.learning import features, off_because, reorder
 from curation.review.proposals import propose as propose_lines
 from curation.review.work_queue import WorkQueue, open_subject, refill
 from curation.runs import Run, read_run
+from curation.seen import read_seen, seen_facts
 from curation.store import Filters, find_items
 from tests.app.annotated import DATASET, IDS, make_boxed_workspace, make_tagged_workspace
 

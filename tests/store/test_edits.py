@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from curation import store
 from curation.decisions import Action, Decision
-from curation.edits import facts_of, seen_of_members, write_seen
+from curation.seen import facts_of, seen_of_members, write_seen
 from curation.store import Filters, find_items, schema
 from tests.reviewing import SET, action, case_item, queue_items
 
