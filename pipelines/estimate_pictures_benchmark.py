@@ -16,6 +16,7 @@ them, each picture's up to `bound`.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from boxes_benchmark import plant, write_coco
+from boxes_benchmark import simulate as simulate_detector
 from estimate_benchmark import DESIGNS, Known, audit, measured
 
 from curation.confidence import Draws
@@ -53,18 +55,32 @@ class Pictures:
 
 
 def boxes(
-    records: Records, folder: Path, name: str, share: float, settings: ScoreSettings
-) -> tuple[Run, pd.Series]:  # fmt: skip
-    """A run on boxes with errors of `share` times the benchmark's number, and how many there are by file name."""
+    records: Records, folder: Path, name: str, share: float, settings: ScoreSettings, recall: float | None = None
+) -> tuple[Run, pd.Series]:
+    """A run on boxes with errors of `share` times the benchmark's number, and how many there are by file name.
+
+    recall : share of the objects that an imitated detector finds, whose predictions the run compares with; they are
+        written to `predictions_file`
+    """
     source = folder / name
     source.mkdir(parents=True, exist_ok=True)
     table = plant(records, 0, share)
     files = write_coco(records, table, source)
-    run = score(source, replace(settings, name=name), folder, format="coco")
+    results = None
+    if recall is not None:
+        results = predictions_file(folder, name)
+        found = [{**one, "image_id": files[str(one["sample_id"])]} for one in simulate_detector(records, recall, 0)]
+        results.write_text(json.dumps(found))
+    run = score(source, replace(settings, name=name), folder, format="coco", predictions=results)
     wrong = table[table["planted"] != ""]
     doubled = wrong[wrong["pair"] >= 0].drop_duplicates("pair")
     wrong = pd.concat([wrong[wrong["pair"] < 0], doubled])
     return run, wrong["sample_id"].map(files).value_counts()
+
+
+def predictions_file(folder: Path, name: str) -> Path:
+    """Where `boxes` writes what an imitated detector found."""
+    return folder / f"{name}-predictions.json"
 
 
 def tags(records: Records, folder: Path, settings: ScoreSettings) -> tuple[Run, pd.Series]:
@@ -84,11 +100,13 @@ def tags(records: Records, folder: Path, settings: ScoreSettings) -> tuple[Run, 
     return run, pd.Series(wrong.sum(axis=1), index=names.to_numpy())
 
 
-def made(name: str, records: Records, folder: Path, settings: ScoreSettings) -> tuple[Run, pd.Series]:
-    """One of SETS, larger ones as they are before."""
+def made(
+    name: str, records: Records, folder: Path, settings: ScoreSettings, recall: float | None = None
+) -> tuple[Run, pd.Series]:
+    """One of SETS, larger ones as they are before; recall : as for `boxes`."""
     if name == "tags":
         return tags(records, folder, settings)
-    return boxes(records, folder, name.split()[0], 1.0 if name == "boxes" else 0.1, settings)
+    return boxes(records, folder, name.split()[0], 1.0 if name == "boxes" else 0.1, settings, recall)
 
 
 def told(run: Run, errors: pd.Series, name: str) -> Pictures:

@@ -1,6 +1,6 @@
 """Whether the recall that `curate rehearse` tells of pictures with several labels, or boxes, agrees with the real one.
 
-    python pipelines/rehearse_pictures_benchmark.py [DATA] [--sets boxes few tags] [--workspace DIR] [--seeds 3]
+    python pipelines/rehearse_pictures_benchmark.py [DATA] [--sets boxes few tags] [--workspace DIR] [--simulate .9]
 
 The sets of estimate_pictures_benchmark.py. The planted errors tell the real share of errors that is found by reviewing
 the first pictures of the queue, and the real number, which the rehearsal is told (--rate); and once it is not.
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from estimate_pictures_benchmark import made
+from estimate_pictures_benchmark import made, predictions_file
 
 from curation.datasets import Dataset
 from curation.importers import load
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["boxes", "few", "tags"])
     parser.add_argument("--workspace", type=Path, help="keep runs and rehearsals there; default: a temporary folder")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--simulate", type=float, metavar="RECALL", help="imitate a detector that finds this share")
     args = parser.parse_args()
     weights = args.data / "weights" / "mobilenet_v2-imagenet.safetensors"
     if not (args.data / "bccd").is_dir() or not weights.is_file():
@@ -40,7 +41,8 @@ def main() -> None:
         folder = args.workspace or Path(temporary)
         records = load(str(args.data / "bccd"), workspace=folder)
         for name in args.sets:
-            run, errors = made(name, records, folder, settings)
+            run, errors = made(name, records, folder, settings, args.simulate)
+            results = predictions_file(folder, name) if args.simulate and name != "tags" else None
             samples, issues = run.samples(), run.issues()
             task = str(run.info["task"])
             counts = errors.reindex(samples["path"].str.rpartition("/")[2]).fillna(0).to_numpy(dtype=np.float64)
@@ -51,7 +53,7 @@ def main() -> None:
             labels = len(run.boxes()) if task == "detection" else int(run.info["health"]["labels"])
             dataset = Dataset(name, manifest_folder(folder, name))
             for rate in (min(counts.sum() / labels, 0.5), None):
-                found = rehearse(folder, dataset, RehearsalSettings(rate=rate, seeds=args.seeds))
+                found = rehearse(folder, dataset, RehearsalSettings(rate=rate, seeds=args.seeds, predictions=results))
                 told = [f"{p.recall:.3f} ({p.low:.3f} to {p.high:.3f})" for p in found.outcomes[0].points]
                 precise = [f"{p.precision:.3f}" for p in found.outcomes[0].points]
                 print(f"  at {found.rate:.3f}  ", *told, " precision", *precise, f"({found.rate_from})", flush=True)
