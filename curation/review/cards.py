@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,16 +12,21 @@ import pandas as pd
 from curation.duplicates.keeping import Proposal, propose_keep
 from curation.edits import Line
 from curation.errors import NotFoundError
-from curation.explain import explain_case, explain_parts, explain_pieces, read_evidence
 from curation.records import make_annotation_id
-from curation.review.annotations import Annotation, Annotations, in_words, seen_of, several
+from curation.review.annotations import Annotation, Annotations, seen_of, several, words_of
 from curation.review.findings import Finding, findings_of
+from curation.review.label_cards import (
+    LOOKED_AT,
+    as_of_now,
+    case_suggestions,
+    probability_given,
+    settled_label,
+    suggestions_of,
+    why_of,
+)  # fmt: skip
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
 
-SUGGESTIONS = 3
-LOOKED_AT = 60  # members of a case whose findings are read; a folder of 10,000 identical pictures is one case, too
-SPEAK_OF_LABEL = ("label_error", "conflicting_duplicate")  # findings whose sentence says the picture's own label
 MEASUREMENTS = (
     "brightness", "contrast", "entropy_bits", "sharpness", "saturation", "aspect_ratio", "file_bytes",
 )  # fmt: skip
@@ -156,12 +160,12 @@ def _card(index: RunIndex, item_id: str, given: Sequence[str] | None, current: M
     names = [current.get(sid, label) for sid, label in zip(samples["sample_id"], _run_labels(samples), strict=True)]
     samples = samples.assign(label=pd.Series(names, index=samples.index, dtype="str"))
     now = dict(zip(samples["sample_id"].tolist(), names, strict=True))
-    found = [_as_of_now(row, now, current) for row in _findings(index, rows)]
+    found = [as_of_now(row, now, current) for row in _findings(index, rows)]
     first = int(rows[0])
     label = names[0]
-    suggestions = _case_suggestions(index, rows, names, found) if is_case else _suggestions(index, first, label, found)
-    sentences, parts = _why(found, is_case)
-    settled = _settle_label(names, found, suggestions) if is_case else ""
+    suggestions = case_suggestions(index, rows, names, found) if is_case else suggestions_of(index, first, label, found)
+    sentences, parts = why_of(found, is_case)
+    settled = settled_label(names, found, suggestions) if is_case else ""
     proposal = propose_keep(samples, settled) if is_case else Proposal(0, "")
     return Card(
         item_id=item_id,
@@ -170,7 +174,7 @@ def _card(index: RunIndex, item_id: str, given: Sequence[str] | None, current: M
         path=str(samples["path"].iat[0]),
         split=str(samples["split"].iat[0]),
         given_label=label,
-        p_given=_p_given(index, first, label),
+        p_given=probability_given(index, first, label),
         suggestions=suggestions,
         why=sentences,
         why_parts=parts,
@@ -194,7 +198,7 @@ def _card_of_several(index: RunIndex, item_id: str, given: Sequence[str] | None,
     is_case = item_id.startswith("d")
     samples = index.samples.iloc[rows]
     there = {name: known.of(name) for name in samples["sample_id"].tolist()}
-    words = [in_words([a.label for a in there[name]]) for name in samples["sample_id"]]
+    words = [words_of(there[name]) for name in samples["sample_id"]]
     samples = samples.assign(label=pd.Series(words, index=samples.index, dtype="str"))
     sizes = {name: (int(w), int(h)) for name, w, h in zip(samples["sample_id"], samples["width_px"],
                                                           samples["height_px"], strict=True)}  # fmt: skip
@@ -218,7 +222,7 @@ def _card_of_several(index: RunIndex, item_id: str, given: Sequence[str] | None,
         why_parts=tuple(said.values()),
         issues=tuple(dict.fromkeys(one.issue for one in flagged)),
         score=min((one.score for one in found), default=1.0),
-        neighbours=tuple(replace(n, label=in_words([a.label for a in known.of(n.sample_id)])) for n in near),
+        neighbours=tuple(replace(n, label=words_of(known.of(n.sample_id))) for n in near),
         members=tuple(
             replace(m, annotation_id="", annotations=there[m.sample_id], seen=seen_of(m.sample_id, there[m.sample_id]))
             for m in members
@@ -263,109 +267,6 @@ def _findings(index: RunIndex, rows: np.ndarray) -> list[dict[str, Any]]:
     for row, text in zip(found, index.evidence(at), strict=True):
         row["evidence"] = text
     return found
-
-
-def _as_of_now(row: dict[str, Any], now: Mapping[str, str], current: Mapping[str, str]) -> dict[str, Any]:
-    """A finding, and what the labels that it speaks of are by now: `label_now`, `twin_label_now`, and `is_stale`.
-
-    now : present label of the item's pictures; current : of all pictures whose label is not the run's
-    """
-    evidence = read_evidence(row)
-    twin_label = str(evidence.get("twin_label") or "")
-    row["label_now"] = now.get(str(row["sample_id"]), str(row["given_label"]))
-    row["twin_label_now"] = current.get(str(evidence.get("twin")), twin_label)
-    own = row["issue"] in SPEAK_OF_LABEL and row["label_now"] != str(row["given_label"])
-    copy = row["issue"] != "split_leak" and row["twin_label_now"] != twin_label
-    row["is_stale"] = own or copy
-    return row
-
-
-def _why(found: Sequence[Mapping[str, Any]], is_case: bool) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Sentences, and the same in pieces. Of a case: what the copies are to each other, then what else was found."""
-    sentences: list[str] = []
-    parts: list[tuple[str, ...]] = []
-    said_of_case = False
-    for row in found:
-        about_copies = "twin" in read_evidence(row)
-        if is_case and about_copies:
-            if said_of_case:
-                continue
-            said_of_case = True
-            pieces = explain_case(_present(row))
-        else:
-            pieces = _before(row, explain_parts(row)) if row["is_stale"] else explain_parts(row)
-        text = explain_pieces(pieces)
-        if text not in sentences and (row["is_issue"] or not sentences):
-            sentences.append(text)
-            parts.append(tuple(pieces))
-    return tuple(sentences), tuple(parts)
-
-
-def _present(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A finding on copies with the labels that they have now; what favoured one of them has settled it."""
-    labels = {row["label_now"], row["twin_label_now"]}
-    evidence = read_evidence(row) | {"twin_label": row["twin_label_now"]}
-    favoured = row["suggestion"] if len(labels) > 1 and row["suggestion"] in labels else ""
-    suggestion = favoured if row["is_stale"] else row["suggestion"]
-    return {**row, "given_label": row["label_now"], "suggestion": suggestion, "evidence": json.dumps(evidence)}
-
-
-def _before(row: Mapping[str, Any], pieces: Sequence[str]) -> list[str]:
-    """A sentence of the run that speaks of a label which is another by now, saying so."""
-    whose = "its" if row["label_now"] != row["given_label"] else "a copy's"
-    return [f"Before {whose} label changed: {pieces[0][:1].lower()}{pieces[0][1:]}", *pieces[1:]]
-
-
-def _suggestions(
-    index: RunIndex, row: int, label: str, found: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[str, float], ...]:
-    """The label that the detector suggests, then the likeliest others."""
-    probs = _probs(index, row)
-    first = next((str(f["suggestion"]) for f in found if f["issue"] == "label_error" and f["suggestion"]), "")
-    order = [] if probs is None else np.argsort(-probs, kind="stable")[: SUGGESTIONS + 2].tolist()
-    names = dict.fromkeys([first, *(index.classes[k] for k in order)])
-    chances = {} if probs is None else {index.classes[k]: float(probs[k]) for k in range(len(probs))}
-    return tuple((name, chances.get(name, 0.0)) for name in names if name not in ("", label))[:SUGGESTIONS]
-
-
-def _case_suggestions(
-    index: RunIndex, rows: np.ndarray, labels: Sequence[str], found: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[str, float], ...]:
-    """The labels that the copies carry and the model's favourites, by the model's mean probability over the copies."""
-    judged = [probs for row in rows[:LOOKED_AT] if (probs := _probs(index, int(row))) is not None]
-    mean = np.mean(judged, axis=0) if judged else np.zeros(len(index.classes))
-    chances = {name: float(mean[k]) for k, name in enumerate(index.classes) if k < len(mean)}
-    favoured = [str(f["suggestion"]) for f in found if f["issue"] == "conflicting_duplicate" and f["suggestion"]]
-    carried = sorted({name for name in labels if name}, key=lambda name: -chances.get(name, 0.0))
-    likely = [index.classes[k] for k in np.argsort(-mean, kind="stable")[:SUGGESTIONS]] if judged else []
-    order = favoured + carried + likely if len(carried) > 1 else [n for n in likely if n not in carried]
-    return tuple((name, chances.get(name, 0.0)) for name in dict.fromkeys(order))[:SUGGESTIONS]
-
-
-def _settle_label(
-    labels: Sequence[str], found: Sequence[Mapping[str, Any]], suggestions: Sequence[tuple[str, float]]
-) -> str:
-    """The label proposed for all copies: what a conflict favours, else the one that all copies carry."""
-    favoured = [str(f["suggestion"]) for f in found if f["issue"] == "conflicting_duplicate" and f["suggestion"]]
-    carried = {name for name in labels if name}
-    if len(carried) == 1:
-        return next(iter(carried))
-    return favoured[0] if favoured else ""
-
-
-def _probs(index: RunIndex, row: int) -> np.ndarray | None:
-    probs = index.arrays.get("pred_probs")
-    if probs is None or row >= len(probs):
-        return None
-    values = np.asarray(probs[row], dtype=np.float64)
-    return values if np.isfinite(values).all() else None
-
-
-def _p_given(index: RunIndex, row: int, label: str) -> float | None:
-    probs = _probs(index, row)
-    if probs is None or label not in index.classes:
-        return None
-    return float(probs[index.classes.index(label)])
 
 
 def _neighbours(index: RunIndex, row: int, labels: Mapping[str, str]) -> tuple[Neighbour, ...]:

@@ -16,8 +16,9 @@ from curation.explain import Conflict, Side, explain_conflict, explain_pieces
 from curation.manifest import EXCLUDED
 from curation.manifest.history import changes_of, open_conflicts
 from curation.manifest.version_files import ancestors, read_header
-from curation.review.annotations import Annotations, in_words
-from curation.review.cards import SUGGESTIONS, Card
+from curation.review.annotations import Annotations, words_of
+from curation.review.cards import Card
+from curation.review.label_cards import SUGGESTIONS
 
 ISSUE = "import_conflict"
 PRIORITY = 1.0  # the best finding of a run has 0 at most
@@ -58,7 +59,7 @@ def with_conflicts(
                 "issue": ISSUE,
                 "issues": ISSUE,
                 "priority": PRIORITY,
-                "given_label": in_words([a.label for a in known.of(name)]) if known else row["label"],
+                "given_label": words_of(known.of(name)) if known else row["label"],
                 "suggestion": next(wanted, ""),
                 "split": row["split"],
                 "path": row["path"],
