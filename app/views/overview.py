@@ -48,16 +48,27 @@ def headline(verdicts: pd.DataFrame) -> None:
     counts = data.states(project)
     rows = overview.progress_over_time(verdicts)
     changed = int(rows["changed"].iloc[-1]) if len(rows) else 0
+    left, tip = to_find(verdicts)
+    cells = st.columns(5)
+    cells[0].metric("Decided", f"{len(rows):,}", help="Items with a verdict; unsure ones are still to be decided.")
+    cells[1].metric("Changed", f"{changed:,}", help="Relabelled, excluded, or found to have several labels.")
+    cells[2].metric("Left to find", left, help=tip)
+    cells[3].metric("Second opinions", f"{counts.get('second', 0):,}", help="Items that wait for one.")
+    cells[4].metric("Disagreements", f"{counts.get('disagreement', 0):,}", help="On the Review page: State.")
+
+
+def to_find(verdicts: pd.DataFrame) -> tuple[str, str]:
+    """How much there is left to find, and how that is known."""
+    if project.annotations is not None:  # the queue learns nothing from verdicts on several labels or boxes
+        with suppress(CurationError):
+            found = data.wrong_labels(project, verdicts)
+            return f"about {found.left.estimate:,.0f}", "Pictures with an error that nobody has corrected, see below."
+        return "not known", "The run cannot say."
     left = data.expected_left(project)
     tip = "Expected changes among open flagged items, from what the verdicts so far say of the scores."
     if left["others"] >= 0.5:
         tip += f" Among items that nothing flagged: about {left['others']:,.0f} more, which is a weaker guess."
-    cells = st.columns(5)
-    cells[0].metric("Decided", f"{len(rows):,}", help="Items with a verdict; unsure ones are still to be decided.")
-    cells[1].metric("Changed", f"{changed:,}", help="Relabelled, excluded, or found to have several labels.")
-    cells[2].metric("Left to find", f"about {left['flagged']:,.0f}", help=tip)
-    cells[3].metric("Second opinions", f"{counts.get('second', 0):,}", help="Items that wait for one.")
-    cells[4].metric("Disagreements", f"{counts.get('disagreement', 0):,}", help="On the Review page: State.")
+    return f"about {left['flagged']:,.0f}", tip
 
 
 def draw(chart: alt.Chart | alt.LayerChart, height: int = CHART_PX) -> None:

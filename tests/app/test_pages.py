@@ -140,6 +140,8 @@ def test_the_overview_counts_pictures_with_an_error_where_they_have_boxes_or_sev
     tab.open("overview")
     assert "Pictures with an error" in text_of(tab)
     assert "labels or boxes in them that are wrong, missing or too many" in text_of(tab)
+    metrics = {metric.label: metric.value for metric in tab.app.metric}
+    assert metrics["Left to find"] == "about 1"  # swapped.png
     for table in tab.app.dataframe[:2]:  # pictures, and errors in them
         rows = table.value.set_index(table.value.columns[0])["number"]
         assert rows["found and fixed"] == "1"
