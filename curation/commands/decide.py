@@ -226,7 +226,7 @@ MEANS = {
 
 def _record_table(engine: Engine, subject: Subject, shared: Action, file: Path, new_label: bool, as_json: bool) -> None:
     from curation.errors import SettingsError
-    from curation.review.deciding import read_decisions, read_edit_lines, table_action
+    from curation.review.decision_files import read_decisions, read_edit_lines, table_action
     from curation.store import decisions, record
     from curation.terminal import stdout_console
 

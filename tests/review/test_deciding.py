@@ -13,7 +13,8 @@ from curation import cli, store
 from curation.errors import LabelParseError, NotFoundError, SettingsError
 from curation.manifest import manifest_folder, write_first
 from curation.records import empty_annotations, empty_samples, make_annotation_id
-from curation.review.deciding import Subject, read_decisions
+from curation.review.deciding import Subject
+from curation.review.decision_files import read_decisions
 from curation.review.work_queue import open_subject
 from curation.store import Filters
 from tests.building import make_run, twin

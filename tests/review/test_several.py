@@ -19,7 +19,7 @@ from curation.manifest.publish import propose, publish
 from curation.review import Card, Context, verdict_action
 from curation.review.annotations import Annotation, seen_of
 from curation.review.consensus import answers
-from curation.review.deciding import read_edit_lines, table_action
+from curation.review.decision_files import read_edit_lines, table_action
 from curation.review.learning import features, off_because, reorder
 from curation.review.proposals import propose as propose_lines
 from curation.review.work_queue import WorkQueue, open_subject, refill
