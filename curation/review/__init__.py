@@ -17,6 +17,7 @@ import pandas as pd
 
 from curation.decisions import UNDO, case_id
 from curation.detectors import suggests_label
+from curation.explain import read_evidence
 from curation.review.actions import ACTIONS, EDITING, Context, verdict_action
 from curation.review.annotations import Annotation, Annotations
 from curation.review.annotations import several as several_annotations
@@ -24,6 +25,7 @@ from curation.review.cards import Card, Member, Neighbour, cards
 from curation.review.cases import members_of_cases
 from curation.review.findings import Finding
 from curation.review.pictures import picture_bytes
+from curation.review.proposals import COUNTING
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
 from curation.seen import seen_of_members
@@ -100,6 +102,14 @@ def _summaries(samples: pd.DataFrame, rows: pd.DataFrame | None) -> pd.DataFrame
     return found.fillna("").astype("str").reset_index(drop=True)
 
 
+def _doubted(issues: pd.DataFrame) -> np.ndarray:
+    """(R,) the class that each finding doubts, "" for none; of an odd count the one that was counted."""
+    found = issues["given_label"].to_numpy(dtype=object).copy()
+    for place in np.flatnonzero((issues["issue"] == COUNTING).to_numpy()).tolist():
+        found[place] = str(read_evidence(issues.iloc[place]).get("class", ""))
+    return found
+
+
 def _with_annotations(index: RunIndex, table: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """With `seen`, and `classes`: of flagged findings, and of the first one where none is."""
     issues, owner = index.issues, index.issue_owner
@@ -109,8 +119,9 @@ def _with_annotations(index: RunIndex, table: pd.DataFrame, more: pd.DataFrame) 
     use = np.flatnonzero((owner >= 0) & (issues["is_issue"].to_numpy() | first))
     marks: dict[int, dict[str, None]] = {}
     are_labels = issues["issue"].map(suggests_label).to_numpy(dtype=bool)[use]
-    for name, which in (("given_label", use), ("suggestion", use[are_labels])):
-        values = issues[name].to_numpy(dtype=object)[which].tolist()
+    suggested = issues["suggestion"].to_numpy(dtype=object)[use[are_labels]]
+    for which, names in ((use, _doubted(issues.iloc[use])), (use[are_labels], suggested)):
+        values = names.tolist()
         for row, value in zip(owner[which].tolist(), values, strict=True):
             if value:
                 marks.setdefault(row, {})[class_mark(value)] = None

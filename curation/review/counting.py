@@ -79,7 +79,7 @@ def count_edits(
         now = wanted.setdefault(label, sum(one.label == label for one in there))
         wanted[label] = int(to) if kind == "count" and isinstance(to, int) else now + (1 if kind == "add" else -1)
         if wanted[label] < 0:
-            raise SettingsError(f"{path} has {counts_in_words(there) or 'nothing'}: not as many of {label[:100]!r}.")
+            raise SettingsError(f"{path} has {words_of(there) or 'nothing'}: not as many of {label[:100]!r}.")
     made = [line for label, count in wanted.items() for line in lines_to(there, label, count)]
     return tuple(
         {**line, "annotation_id": line["annotation_id"] or new_annotation_id(sample_id, action_id, place)}
