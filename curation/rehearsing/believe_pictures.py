@@ -34,6 +34,8 @@ from curation.store import effective
 from curation.training.label_sets import known_sets
 from curation.wording import counted
 
+# How far the run's own number of errors may be off: on small sets it finds a quarter of them (docs/benchmarks.md).
+OFF = (0.5, 4.0)
 ARRAYS = {"multi-label": "pred_probs", "detection": "box_pred_probs"}
 # Annotations with errors (ANNOTATION_COLUMNS), and how many of each kind there are in each picture, (N,) float64.
 Copy = tuple[pd.DataFrame, dict[str, np.ndarray]]
@@ -289,12 +291,13 @@ def _rate(
     """Errors per label, between which rates it lies, and who says so."""
     if asked is not None:
         return asked, (asked, asked), "as you said"
-    low, high, who = expected / 2, expected * 2, THE_RUN
+    low, high, who = expected * OFF[0], expected * OFF[1], THE_RUN
     if engine is not None:
         found = estimate_of(engine, run)
         if found.annotations is not None and (found.audited or found.reviewed):
             start = found.annotations.start
-            expected, low, high, who = start.estimate, start.estimate / 2, start.estimate * 2, "as run and verdicts say"
+            expected, who = start.estimate, "as run and verdicts say"
+            low, high = expected * OFF[0], expected * OFF[1]
             if found.audited:
                 low, high, who = start.low, start.high, "as the audit says"
     shares = np.clip(np.array([expected, min(low, expected), max(high, expected)]) / max(labels, 1), *RATES)
