@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from curation import cli, manifest, review, store
 from curation.decisions import Action, Decision
-from curation.estimate_pictures import MOST_COUNTED, PictureEvidence, estimate_pictures, most_counted
+from curation.estimate_pictures import MOST_COUNTED, ClassEvidence, PictureEvidence, estimate_pictures, most_counted
 from curation.manifest.publish import publish
 from curation.review import Context, verdict_action
 from curation.review.annotations import Annotations
@@ -203,6 +204,22 @@ def test_intervals_of_errors_contain_the_truth_in_95_percent() -> None:
         assert found is not None
         missed += not found.start.low <= np.minimum(errors, MOST_COUNTED).sum() <= found.start.high
     assert missed <= 0.07 * audits
+
+
+def test_intervals_of_a_class_contain_the_truth_in_95_percent() -> None:
+    audits, missed, listed = 100, 0, 0
+    for seed in range(audits):
+        known, errors = evidence(seed, 100)
+        there = np.arange(len(errors)) % 3 < 2
+        mine = (errors > 0) & there
+        prob = np.where(there, known.pictures.wrong_prob, 0.01)
+        one = ClassEvidence("cat", prob, mine & known.pictures.answered, there)
+        for line in estimate_pictures(replace(known, classes=(one,))).classes:
+            listed += 1
+            missed += not line.start.low <= mine.sum() <= line.start.high
+            assert (line.name, line.labels, line.fixed) == ("cat", there.sum(), (mine & known.pictures.answered).sum())
+    assert listed > audits / 2
+    assert missed <= 0.07 * listed
 
 
 def test_the_number_of_errors_is_told_better_the_more_are_reviewed() -> None:
