@@ -180,7 +180,7 @@ def probabilities(row: dict[str, Any]) -> tuple[str, str]:
     evidence = read_evidence(row)
     top = {str(name): float(p) for name, p in evidence.get("top3") or []}
     given = evidence.get("p_given")
-    suggested = top.get(str(row["suggestion"]), evidence.get("p_likely"))
+    suggested = top.get(str(row["suggestion"]), evidence.get("p_likely") if row["suggestion"] else None)
     if "p_there" in evidence and evidence["p_there"] is not None:
         there = float(evidence["p_there"])
         given, suggested = (there, None) if row["given_label"] else (None, there)

@@ -200,6 +200,11 @@ def count_words(count: int, name: str) -> str:
     return f"{count} x {name}"
 
 
+def counted_class(words: str) -> str:
+    """The class that `count_words` has written of."""
+    return words.partition(" x ")[2]
+
+
 def _text(values: Any) -> pd.Series:
     if isinstance(values, pd.Series):
         values = values.array

@@ -16,8 +16,8 @@ def find(inputs: Inputs) -> pd.DataFrame:
     """One row per picture and class that is flagged, then the next ones, as many in all as there are counts above 0:
     that most pictures show none of most classes is beyond doubt.
 
-    Score: the probability that the count is right (see curation.scoring.counts). The suggestion is the most likely
-    other count, as in `5 x cola`; the given label is written so, too.
+    Score: the probability that the count is right (see curation.scoring.counts). The suggestion, where it is flagged,
+    is the most likely other count, as in `5 x cola`; the given label is written so, too.
     """
     assert inputs.counts is not None
     assert inputs.count_quality is not None
@@ -30,15 +30,19 @@ def find(inputs: Inputs) -> pd.DataFrame:
         entries = entries[score <= np.partition(score, listed - 1)[listed - 1]] if listed else entries[:0]
     rows, classes = np.unravel_index(entries, given.shape)
     names = [str(inputs.class_names[k]) for k in classes.tolist()]
+    flagged = quality.is_issue[rows, classes]
     counts, likely = given[rows, classes].tolist(), quality.likely[rows, classes].tolist()
     return build_table(
         NAME,
         sample_id=inputs.samples["sample_id"].to_numpy()[rows],
         annotation_id=np.full(len(rows), "", dtype=object),
         score=quality.score[rows, classes],
-        is_issue=quality.is_issue[rows, classes],
+        is_issue=flagged,
         given_label=[count_words(count, name) for count, name in zip(counts, names, strict=True)],
-        suggestion=[count_words(count, name) for count, name in zip(likely, names, strict=True)],
+        suggestion=[
+            count_words(count, name) if is_flagged else ""
+            for count, name, is_flagged in zip(likely, names, flagged.tolist(), strict=True)
+        ],
         evidence=_evidence(inputs, rows, classes),
     )
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from curation.decisions import UNDO, case_id
 from curation.detectors import suggests_label
-from curation.explain import read_evidence
+from curation.detectors.contract import counted_class
 from curation.review.actions import ACTIONS, EDITING, Context, verdict_action
 from curation.review.annotations import Annotation, Annotations
 from curation.review.annotations import several as several_annotations
@@ -106,7 +106,7 @@ def _doubted(issues: pd.DataFrame) -> np.ndarray:
     """(R,) the class that each finding doubts, "" for none; of an odd count the one that was counted."""
     found = issues["given_label"].to_numpy(dtype=object).copy()
     for place in np.flatnonzero((issues["issue"] == COUNTING).to_numpy()).tolist():
-        found[place] = str(read_evidence(issues.iloc[place]).get("class", ""))
+        found[place] = counted_class(str(found[place]))
     return found
 
 

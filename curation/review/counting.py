@@ -6,22 +6,15 @@ stands, and what was added last goes first.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curation.edits import MOST_LINES, Line, new_annotation_id
 from curation.errors import SettingsError
 from curation.explain_words import Label
-from curation.review.annotations import Annotation
+from curation.review.annotations import Annotation, words_of
 
 NO_ID = ""  # of a line that adds something; its id is made when it is accepted
-
-
-def counts_in_words(annotations: Sequence[Annotation]) -> str:
-    """What a picture has, `3 x cola, 1 x fanta`, sorted by class; "" where nothing."""
-    counts = Counter(one.label for one in annotations)
-    return ", ".join(f"{counts[label]} x {label}" for label in sorted(counts))
 
 
 def lines_to(annotations: Sequence[Annotation], label: str, wanted: int) -> tuple[Line, ...]:

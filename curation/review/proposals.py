@@ -42,7 +42,7 @@ def propose(
     there = by_id(annotations).get(str(row["annotation_id"]))
     evidence = _evidence(row)
     if issue == COUNTING:
-        return propose_count(evidence, annotations)
+        return propose_count(evidence, annotations) if suggestion else ((), ())
     if issue in ADDING:
         box = _inside(_box(evidence.get("proposed")), size)
         return _adding(suggestion, box, annotations, task) if suggestion else ((), ())
