@@ -165,7 +165,8 @@ def main() -> None:
     args = parser.parse_args()
     weights = args.data / "weights" / "mobilenet_v2-imagenet.safetensors"
     if not (args.data / "bccd").is_dir() or not weights.is_file():
-        raise SystemExit(f"bccd and its weights are not in {args.data}: skipped")
+        print(f"bccd and its weights are not in {args.data}: skipped")
+        return
     settings = ScoreSettings(mode="probe", model="mobilenet_v2", weights=str(weights))
     lines: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as temporary:

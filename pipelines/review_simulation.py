@@ -75,7 +75,7 @@ def published(file: Path, seed: int, workspace: Path) -> tuple[Run, pd.Series]:
         statistics=statistics_from_probs(probs, labels),
         pred_probs=probs,
     )
-    issues, _ = find_issues(inputs, ["label_error"], detectors=DETECTORS)
+    issues, _ = find_issues(inputs, names=["label_error"], detectors=DETECTORS)
     run_id = f"{file.stem}-{seed}"
     with open_partial(workspace, run_id) as partial:
         given = np.asarray(names, dtype=object)[labels]

@@ -235,6 +235,8 @@ def test_another_task_and_predictions_of_nothing_are_refused(tagged: Scored, tmp
     folder = manifest_folder(tmp_path, "other")
     new = manifest.NewVersion(None, "import", "me", "x", [], source={"task": "counts"}, dataset="other")
     manifest.write_version(rows, new, folder)
+    with pytest.raises(SettingsError, match="is for sets of boxes"):
+        rehearse(workspace, dataset, replace(FAST, predictions=tmp_path / "results.json"))
     with pytest.raises(SettingsError, match="of the task counts"):
         believe_pictures(workspace, Dataset("other", folder), None, None, False)
 

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from curation.datasets import Dataset
 from curation.detectors import find_issues
 from curation.duplicates import Duplicates, find_duplicates
+from curation.errors import SettingsError
 from curation.files import write_atomic, write_json
 from curation.importers.predictions import Predictions, read_predictions
 from curation.judging import judge
@@ -62,6 +63,8 @@ def rehearse_pictures(
     NotFoundError, SettingsError : see `believe_pictures`. SourceError, LabelParseError : the predictions are none.
     """
     basis = believe_pictures(workspace, dataset, engine, settings.rate, settings.predictions is not None)
+    if settings.predictions is not None and basis.task != "detection":
+        raise SettingsError(f"--predictions is for sets of boxes; {dataset.name} is of the task {basis.task}.")
     predicted = read_predictions(settings.predictions, basis.records) if settings.predictions is not None else None
     chosen = settings.recipes or ("",)
     plans = [plan_for(settings_of(recipe, basis.run.info, settings), basis.records, workspace) for recipe in chosen]
