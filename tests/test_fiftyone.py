@@ -28,8 +28,8 @@ from curation.manifest.history import source_of, task_of
 from curation.manifest.publish import publish
 from curation.records import Records
 from tests.boxes import draw_slides, records_of
-from tests.boxing import export_plain, same_boxes, there_and_back, told, version_of
 from tests.exporting import make_set
+from tests.round_trips import export_plain, first_version, same_boxes, there_and_back, told
 
 HAS_FIFTYONE = importlib.util.find_spec("fiftyone") is not None
 needs_fiftyone = pytest.mark.skipif(not HAS_FIFTYONE, reason="fiftyone is not installed: pip install -e '.[fiftyone]'")
@@ -134,7 +134,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # of the library and those t
 
 def sent(library: Any, records: Records, folder: Path, name: str) -> tuple[Any, Dataset, pd.DataFrame]:
     """Its FiftyOne data set, the data set, the rows that were sent."""
-    dataset = version_of(records, folder / "workspace")
+    dataset = first_version(records, folder / "workspace")
     rows = manifest.read(dataset.folder, "v0001")
     content = make_content(rows, records.root, (), source_of(dataset.folder, "v0001"))
     if name in library.list_datasets():
@@ -161,7 +161,7 @@ def test_a_trip_through_mongodb_changes_no_label_box_or_tag(library: Any, task: 
 @pytest.mark.slow
 def test_the_library_reads_what_was_exported(library: Any, tmp_path: Path) -> None:
     records = slides(tmp_path)
-    dataset = version_of(records, tmp_path / "workspace")
+    dataset = first_version(records, tmp_path / "workspace")
     out = export_plain(dataset, "fiftyone", tmp_path / "out", tmp_path / "workspace", records.root)
     read = library.Dataset.from_dir(str(out), library.types.FiftyOneDataset, name="exported", overwrite=True)
     assert read.count(f"{GROUND_TRUTH}.detections") == len(records.annotations)
@@ -264,7 +264,7 @@ def test_a_data_set_that_is_not_ours_is_left_alone(library: Any, tmp_path: Path)
         library.delete_dataset("foreign")
     library.Dataset("foreign")
     records = slides(tmp_path)
-    dataset = version_of(records, tmp_path / "workspace")
+    dataset = first_version(records, tmp_path / "workspace")
     content = make_content(manifest.read(dataset.folder, "v0001"), records.root)
     with pytest.raises(SettingsError, match="did not make"):
         send(library, "foreign", {"dataset": "x", "version": "v0001", "run": ""}, content, None, tmp_path)

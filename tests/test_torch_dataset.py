@@ -18,8 +18,8 @@ import curation
 from curation.errors import NotFoundError, SourceError
 from curation.records import Records
 from tests.boxes import draw_slides, records_of
-from tests.boxing import version_of
 from tests.exporting import make_set, picture
+from tests.round_trips import first_version
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_importing_curation_stays_light() -> None:
 
 
 def of_records(records: Records, tmp_path: Path, **options: Any) -> curation.torch_dataset.VersionDataset:
-    dataset = version_of(records, tmp_path / "workspace")
+    dataset = first_version(records, tmp_path / "workspace")
     known = {"workspace": tmp_path / "workspace", "dataset": dataset.name, "source": records.root}
     return curation.open_dataset(**known, **options)
 

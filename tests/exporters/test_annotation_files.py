@@ -18,8 +18,8 @@ from curation.importers.boxes import Builder
 from curation.importers.listing import list_images
 from curation.importers.options import ImportOptions
 from curation.records import Records
-from tests.boxing import SHARED, export_plain, same_boxes, there_and_back, told, version_of
 from tests.importers.pictures import note_with
+from tests.round_trips import SHARED, export_plain, first_version, same_boxes, there_and_back, told
 
 FORMATS = ("coco", "labelme", "cvat", "labelstudio")
 FOREIGN = ("id", "version", "result", "annotation")
@@ -74,7 +74,7 @@ def test_labels_of_pictures_come_back(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_version_of_boxes_says_which_formats_can_hold_it(tmp_path: Path, name: str) -> None:
-    dataset = version_of(make(tmp_path / "set", [("a.png", "", [("cat", (1, 2, 3, 4))])]), tmp_path / "workspace")
+    dataset = first_version(make(tmp_path / "set", [("a.png", "", [("cat", (1, 2, 3, 4))])]), tmp_path / "workspace")
     with pytest.raises(SettingsError, match=f"folder cannot hold boxes; these can: .*{name}"):
         export_plain(dataset, "folder", tmp_path / "out", tmp_path / "workspace", tmp_path / "set")
 

@@ -16,9 +16,9 @@ from curation.exporters import EXPORTERS
 from curation.importers import load
 from curation.issue_files import defuse
 from curation.records import Records
-from tests.exporters.round_trips import assert_same, attributes, publish, said, there_and_back, with_annotations
 from tests.exporting import HOSTILE_LABELS
 from tests.importers.box_sets import boxes_of, class_names, facts_of, picture, small_set, voc_xml, write
+from tests.round_trips import assert_same, attributes, first_version, said, there_and_back, with_annotations
 
 BOXES = ("voc", "yolo", "openimages", "oidv4", "tfrecord", "csv")
 SEVERAL = ("voc", "openimages", "tfrecord", "csv")
@@ -28,7 +28,7 @@ SOURCES = ("voc", "yolo", "openimages", "oidv4", "tfrecord", "csv")
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_format_becomes_every_other_one(tmp_path: Path, source: str) -> None:
     records = load(small_set(tmp_path / "source", source))
-    dataset = publish(records, tmp_path / "workspace")
+    dataset = first_version(records, tmp_path / "workspace")
     before = said(records, tmp_path)
     for name in BOXES:
         after = there_and_back(records, name, tmp_path, dataset)
@@ -237,7 +237,7 @@ def test_equal_names_in_different_folders_stay_apart(tmp_path: Path) -> None:
     source = load(tmp_path / "source", format="folder")
     rows = [{"sample": at, "label": "cat", "x": at, "y": 2, "w": 3, "h": 4} for at in range(3)]
     records = with_annotations(source, rows, "detection", ["cat"])
-    dataset = publish(records, tmp_path / "workspace")
+    dataset = first_version(records, tmp_path / "workspace")
     for name in BOXES:
         after = there_and_back(records, name, tmp_path, dataset)
         assert_same(said(records, tmp_path), said(after, tmp_path))

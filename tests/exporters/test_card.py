@@ -11,8 +11,8 @@ import pytest
 from curation.export import ExportSettings, export
 from curation.exporters.card import escape
 from tests.boxes import draw_slides, records_of
-from tests.boxing import version_of
 from tests.exporting import HOSTILE_LABELS, make_set
+from tests.round_trips import first_version
 
 HOSTILE = (
     *HOSTILE_LABELS,
@@ -93,7 +93,7 @@ def test_of_boxes_the_card_counts_all_and_calls_none_the_label(tmp_path: Path) -
     boxes = draw_slides(tmp_path / "slides", 3)
     boxes = boxes[boxes["path"] != "002.png"]
     records = records_of(tmp_path / "slides", boxes, ["000.png", "001.png", "002.png"])
-    dataset = version_of(records, tmp_path / "ws")
+    dataset = first_version(records, tmp_path / "ws")
     done = export(tmp_path / "out", ExportSettings("coco", source=records.root), tmp_path / "ws", dataset)
     sizes = boxes["label"].value_counts()
     assert done.facts["counts"]["classes"] == sizes.to_dict()

@@ -16,10 +16,10 @@ from curation.exporters import EXPORTERS
 from curation.exporters.verify import verify_export
 from curation.importers import load
 from curation.records import Records
-from tests.exporters.round_trips import assert_same, publish, said, there_and_back
 from tests.exporting import HOSTILE_LABELS
 from tests.importers.test_counts import counts_of
 from tests.importers.test_table_many import table
+from tests.round_trips import assert_same, first_version, said, there_and_back
 
 
 def counted(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), pictures: int = 5) -> Records:
@@ -53,7 +53,7 @@ def test_a_table_reads_as_numbers_by_pandas(tmp_path: Path) -> None:
         tmp_path / "out",
         ExportSettings("csv", source=records.root),
         tmp_path / "ws",
-        publish(records, tmp_path / "ws"),
+        first_version(records, tmp_path / "ws"),
     )
     read = pd.read_csv(tmp_path / "out" / "labels.csv", keep_default_na=False).set_index("file_name")
     assert read[["cat", "dog"]].dtypes.astype(str).tolist() == ["int64", "int64"]
@@ -71,7 +71,7 @@ def test_a_table_reads_as_numbers_by_pandas(tmp_path: Path) -> None:
 
 def test_parquet_has_a_list_of_numbers(tmp_path: Path) -> None:
     records = counted(tmp_path)
-    dataset = publish(records, tmp_path / "ws")
+    dataset = first_version(records, tmp_path / "ws")
     done = export(tmp_path / "out", ExportSettings("parquet", source=records.root), tmp_path / "ws", dataset)
     files = sorted((tmp_path / "out" / "data").glob("*.parquet"))
     rows = [row for file in files for row in pq.read_table(file, columns=["sample_id", "counts"]).to_pylist()]
@@ -89,7 +89,7 @@ def test_parquet_has_a_list_of_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, exporter in EXPORTERS.items() if "counts" not in exporter.tasks])
 def test_what_cannot_say_how_many_refuses_and_names_what_can(tmp_path: Path, name: str) -> None:
     records = counted(tmp_path, pictures=2)
-    dataset = publish(records, tmp_path / "ws")
+    dataset = first_version(records, tmp_path / "ws")
     with pytest.raises(SettingsError, match=r"cannot hold how many of each class there are; these can: csv, parquet\."):
         export(tmp_path / "out", ExportSettings(name, source=records.root), tmp_path / "ws", dataset)
     assert not (tmp_path / "out").exists()

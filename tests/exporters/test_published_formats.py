@@ -10,10 +10,10 @@ import pytest
 
 from curation.importers import load
 from curation.records import Records
-from tests.exporters.round_trips import assert_same, publish, said, there_and_back
 from tests.importers.box_sets import boxes_of, class_names
 from tests.importers.pictures import splits_of
 from tests.importers.test_real_sets import DATA, real
+from tests.round_trips import assert_same, first_version, said, there_and_back
 
 pytestmark = pytest.mark.shared_data
 BOXES = ("voc", "yolo", "openimages", "oidv4", "tfrecord", "csv", "coco")
@@ -48,7 +48,7 @@ def test_boxes_become_every_other_format(
     records = load(real(name), options=options, workspace=tmp_path / "workspace")
     assert (records.source_format, records.task) == (source_format, "detection")
     assert (len(records.samples), len(records.annotations)) == (samples, boxes)
-    dataset = publish(records, tmp_path / "workspace")
+    dataset = first_version(records, tmp_path / "workspace")
     before = said(records, tmp_path)
     for way in BOXES:
         after = there_and_back(records, way, tmp_path, dataset)
@@ -72,7 +72,7 @@ def test_several_labels_become_every_other_format(
     records = load(real(name), options=options, workspace=tmp_path / "workspace")
     assert (records.task, len(records.samples)) == ("multi-label", pictures)
     assert labels is None or len(records.annotations) == labels
-    dataset = publish(records, tmp_path / "workspace")
+    dataset = first_version(records, tmp_path / "workspace")
     before = said(records, tmp_path)
     for way in SEVERAL:
         assert_same(before, said(there_and_back(records, way, tmp_path, dataset), tmp_path))

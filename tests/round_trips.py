@@ -1,12 +1,14 @@
-"""From records to a published version, out in a format, and in again as a stranger would read it."""
+"""Versions of data sets of boxes or labels, out in a format, and in again as a stranger would read it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from curation.datasets import Dataset
@@ -15,38 +17,42 @@ from curation.export_table import NAME
 from curation.importers import load
 from curation.manifest import manifest_folder, write_first
 from curation.pixels import decode
-from curation.records import Records, source_facts
+from curation.records import Records, empty_annotations, make_annotation_id, source_facts
 
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 SLACK_PX = 0.01
 
 
-def publish(records: Records, workspace: Path) -> Dataset:
-    """The first version of a data set."""
+def first_version(records: Records, workspace: Path) -> Dataset:
+    """A data set whose first version is these records, decoded."""
     dataset = Dataset("set", manifest_folder(workspace, "set"))
     samples = decode(records, 16, workspace / ".curate" / "cache").samples[list(records.samples)]
     write_first(
-        samples,
-        records.annotations,
-        dataset.folder,
-        author="me",
-        message="",
-        dataset="set",
-        source=source_facts(records),
-    )
+        samples, records.annotations, dataset.folder, source=source_facts(records),
+        author="me", message="first", dataset="set",
+    )  # fmt: skip
     return dataset
+
+
+def export_plain(dataset: Dataset, format_name: str, dest: Path, workspace: Path, source: Path, **options: Any) -> Path:
+    """Export, and take away what tells our own exports: the format's own reader has to make do."""
+    export(dest, ExportSettings(format_name, source=source, **options), workspace, dataset)
+    (dest / NAME).unlink()
+    return dest
 
 
 def there_and_back(
     records: Records, name: str, folder: Path, dataset: Dataset | None = None, **options: Any
 ) -> Records:
-    """Export in a format, take our own description away, and read what is left."""
+    """Records -> version -> export -> import by the format's own importer."""
     workspace = folder / "workspace"
-    dataset = dataset or publish(records, workspace)
-    place = folder / f"out-{name}"
-    export(place, ExportSettings(name, source=records.root, **options), workspace, dataset)
-    (place / NAME).unlink()
+    dataset = dataset or first_version(records, workspace)
+    dest = export_plain(dataset, name, folder / f"out-{name}", workspace, records.root, **options)
     single = name == "csv" and records.task == "single-label"
-    return load(place / "labels.csv" if single else place, workspace=workspace)
+    return load(dest / "labels.csv" if single else dest, workspace=workspace)
+
+
+# --- what is compared: files by their bytes, annotations in their order ---------------------------------------------
 
 
 def said(records: Records, workspace: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -87,13 +93,68 @@ def attributes(records: Records) -> list[dict[str, Any]]:
     return [json.loads(text) if text else {} for text in records.annotations["attributes"]]
 
 
+# --- or pictures by their pixels, annotations in any order, attributes ----------------------------------------------
+
+
+def told(records: Records, cache: Path, without: tuple[str, ...] = ()) -> dict[str, tuple[Any, ...]]:
+    """Pixel hash of each picture -> split, attributes, and its annotations as (label, box or None, attributes), sorted.
+
+    without : keys of attributes that are left out, since a format numbers anew
+    """
+    pixels = decode(records, 16, cache)
+    annotations: dict[str, list[Any]] = {}
+    for row in records.annotations.to_dict("records"):
+        box = None if np.isnan(row["x"]) else tuple(row[name] for name in "xywh")
+        annotations.setdefault(row["sample_id"], []).append((row["label"], box, _facts(row["attributes"], without)))
+    found: dict[str, tuple[Any, ...]] = {}
+    for row in pixels.samples.to_dict("records"):
+        assert row["status"] == "ok", row
+        own = sorted(annotations.get(row["sample_id"], []), key=str)
+        found.setdefault(row["pixel_hash"], (row["split"], _facts(row["sample_attributes"], without), own))
+    return found
+
+
+def same_boxes(one: dict[str, tuple[Any, ...]], other: dict[str, tuple[Any, ...]], px: float = 1e-6) -> bool:
+    """Whether two of `told` say the same, boxes to `px` pixels, whatever the order and the attributes."""
+    if one.keys() != other.keys():
+        return False
+    return all(
+        one[key][0] == other[key][0]
+        and len(one[key][2]) == len(other[key][2])
+        and _matched([(mark[0], mark[1]) for mark in one[key][2]], [(mark[0], mark[1]) for mark in other[key][2]], px)
+        for key in one
+    )
+
+
+def _facts(text: str, without: tuple[str, ...]) -> dict[str, Any]:
+    value = json.loads(text) if text else {}
+    return {key: one for key, one in value.items() if key not in without}
+
+
+def _matched(ones: list[Any], others: list[Any], px: float) -> bool:
+    """Whether each of `ones` has its own counterpart in `others`."""
+    left = list(others)
+    for label, box in ones:
+        fits = (k for k, (name, twin) in enumerate(left) if name == label and _near(box, twin, px))
+        found = next(fits, None)
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def _near(box: Any, twin: Any, px: float) -> bool:
+    if box is None or twin is None:
+        return box is twin
+    return max(abs(a - b) for a, b in zip(box, twin, strict=True)) <= px
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+
 def with_annotations(records: Records, rows: list[dict[str, Any]], task: str, classes: list[str]) -> Records:
     """`records` with other annotations: each row with `sample` (its number), `label`, and x, y, w, h where it has a
     box, perhaps `attributes`."""
-    from dataclasses import replace
-
-    from curation.records import empty_annotations, make_annotation_id
-
     table = empty_annotations(len(rows))
     ids = records.samples["sample_id"].tolist()
     counts: dict[str, int] = {}
