@@ -15,7 +15,7 @@ bccd-labels: which kinds of cell are in a picture, a tenth of all yes or noes re
 the pictures with their true labels is the hold-out. bccd-boxes: kinds of boxes, a tenth of them swapped, likewise.
 Both `--repetitions` times with other errors and another hold-out, --mode compact or probe. Each time the networks of
 the planted labels are also compared with others of the same labels and other seeds: is a gain claimed where there is
-none?
+none? flowers17-labels: likewise, photos of flowers joined by two and three as in multilabel_benchmark.py.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from multilabel_benchmark import mosaics
+from PIL import Image
 from safetensors.numpy import load_file
 
 from curation.datasets import Dataset
@@ -46,7 +48,13 @@ from curation.training.holdout import ask, prepare
 from curation.training.plan import choose_plan
 
 HELD_OUT = 4_000
-SETS = {"flowers17": "flowers17", "cifar10n": "cifar10n", "bccd-labels": "bccd", "bccd-boxes": "bccd"}
+SETS = {
+    "flowers17": "flowers17",
+    "cifar10n": "cifar10n",
+    "bccd-labels": "bccd",
+    "bccd-boxes": "bccd",
+    "flowers17-labels": "flowers17",
+}
 
 
 def cifar10n(data: Path, workspace: Path, seeds: int) -> None:
@@ -152,17 +160,40 @@ def box_lines(boxes: pd.DataFrame, paths: pd.Series) -> pd.DataFrame:
     )
 
 
-def bccd(
-    data: Path, workspace: Path, task: str, seeds: int, repetition: int, training: dict[str, Any], again: bool = True
+def joined(name: str, data: Path, workspace: Path) -> Records:
+    """Photos of a set joined, with the labels of all that are in a picture."""
+    root = workspace / f"joined-{name}"
+    if not root.exists():
+        pixels, true = mosaics(name, data / name)
+        root.mkdir(parents=True)
+        for number, picture in enumerate(pixels):
+            Image.fromarray(picture).save(root / f"{number:05}.png")
+        rows, classes = np.nonzero(true)
+        table = pd.DataFrame({"path": [f"{row:05}.png" for row in rows], "label": [f"class {k:02}" for k in classes]})
+        table.to_csv(root / "labels.csv", index=False)
+    return load(str(root), options=ImportOptions(labels="labels.csv", task="multi-label"), workspace=workspace)
+
+
+def planted(
+    source: str,
+    data: Path,
+    workspace: Path,
+    task: str,
+    seeds: int,
+    repetition: int,
+    training: dict[str, Any],
+    again: bool = True,
 ) -> None:
     """Planted against true labels, and, `again`, planted against planted with other seeds, of one task."""
-    source = data / "bccd"
-    records = load(str(source), options=ImportOptions(task=task), workspace=workspace)
+    if source == "bccd":
+        records = load(str(data / source), options=ImportOptions(task=task), workspace=workspace)
+    else:
+        records = joined(source, data, workspace)
     rng = np.random.default_rng(repetition)
     wrong = (planted_labels if task == "multi-label" else planted_boxes)(records, rng)
     paths = records.samples.set_index("sample_id")["path"]
     held = paths.to_numpy()[rng.permutation(len(paths))[: len(paths) // FIFTH]]
-    name, place = f"bccd-{task}-{repetition}", workspace / f"{task}-{repetition}"
+    name, place = f"{source}-{task}-{repetition}", workspace / f"{source}-{task}-{repetition}"
     place.mkdir(parents=True, exist_ok=True)
     version_of(records, wrong, Dataset(name, manifest_folder(workspace, name)), workspace, training)
     if task == "multi-label":
@@ -223,7 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
     parser.add_argument("--only", choices=list(SETS), help="one of these")
-    parser.add_argument("--mode", default="compact", choices=["compact", "probe"], help="of bccd")
+    parser.add_argument("--mode", default="compact", choices=["compact", "probe"], help="of bccd and flowers17-labels")
     parser.add_argument("--workspace", type=Path, help="keep runs and proofs there; default: a temporary folder")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--repetitions", type=int, default=20)
@@ -233,14 +264,14 @@ def main() -> None:
         for name in [arguments.only] if arguments.only else SETS:
             if not (arguments.data / SETS[name]).is_dir():
                 print(f"{name}: skipped, there is no {arguments.data / SETS[name]}")
-            elif name.startswith("bccd"):
+            elif name.endswith(("-labels", "-boxes")):
                 training: dict[str, Any] = {"mode": arguments.mode, "device": "cpu"}
                 if arguments.mode == "probe":
                     weights = arguments.data / "weights" / "mobilenet_v2-imagenet.safetensors"
                     training |= {"model": "mobilenet_v2", "weights": str(weights)}
-                task = "multi-label" if name == "bccd-labels" else "detection"
+                task = "detection" if name == "bccd-boxes" else "multi-label"
                 for repetition in range(arguments.repetitions):
-                    bccd(arguments.data, workspace, task, arguments.seeds, repetition, training)
+                    planted(SETS[name], arguments.data, workspace, task, arguments.seeds, repetition, training)
             elif name == "flowers17":
                 false_claims(arguments.data, workspace, arguments.seeds, arguments.repetitions)
             else:

@@ -102,7 +102,7 @@ def _print(proof: Proof, page: Path) -> None:
     console.print(
         f"Asked about {len(proof.holdout.rows):,} pictures ({visible(proof.holdout.name)}); "
         f"{counted(proof.settings.seeds, 'network')} for each line: {visible(contest.network)}, "
-        f"{contest.epochs} passes.\n"
+        f"{counted(contest.epochs, 'pass', 'passes')}.\n"
     )
     measures = [f">{MEASURES[name]}" for name in first.measures]
     drawn = table("Trained on", f">{contest.things.capitalize()}", *measures, ">Change, points (95 %)")

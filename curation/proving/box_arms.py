@@ -128,8 +128,7 @@ def placebo(arms: BoxArms, seed: int) -> Lesson:
     parts = np.split(
         rng.permutation(len(others)), np.cumsum([len(relabelled), len(moved), len(removed)]).clip(max=len(others))
     )
-    sides = others[SIDES].to_numpy(dtype=np.float64)
-    classes = others["class_id"].to_numpy(dtype=np.int64)
+    sides, classes = others[SIDES].to_numpy(np.float64, copy=True), others["class_id"].to_numpy(np.int64, copy=True)
     targets = relabelled["class_id_after"].to_numpy(dtype=np.int64)
     classes[parts[0]] = other_labels(classes[parts[0]], targets, rng)
     sides[parts[1]] = _moved_alike(sides[parts[1]], moved)

@@ -14,7 +14,7 @@ import pandas as pd
 from curation.crops import cut_crops
 from curation.errors import SettingsError
 from curation.proving.box_arms import SIDES, Lesson, box_table, make_box_arms, picture_labels, version_lesson
-from curation.proving.contract import Contest, Material, Prover
+from curation.proving.contract import PLACEBO, Contest, Material, Prover
 from curation.proving.naming import naming_contest
 from curation.proving.versions import BEFORE
 
@@ -52,7 +52,9 @@ def contest(material: Material) -> Contest:
 
     @cache
     def labels(name: str, seed: int) -> np.ndarray:
-        table, found = lessons[name, seed], np.full(len(items), -1, dtype=np.int64)
+        # Only the placebo is another one for each seed.
+        table = lessons[name, seed if name == PLACEBO else settings.seed]
+        found = np.full(len(items), -1, dtype=np.int64)
         found[place.get_indexer(pd.MultiIndex.from_frame(table[_KEY]))] = table["class_id"].to_numpy(dtype=np.int64)
         return np.where(crops.there, found, -1)
 
