@@ -162,13 +162,16 @@ def review_curve(expected: np.ndarray, marks: Sequence[int], plot_id: str) -> st
     return _svg(plot_id, width, height, "Expected wrong labels found by reviewing in rank order", description, parts)
 
 
-def shares(across: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]], plot_id: str, title: str) -> str:
+def shares(
+    across: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]], plot_id: str, title: str, what: str = "labels"
+) -> str:  # fmt: skip
     """Shares in [0, 1] against shares: one line per series (the last one dashed, for comparison), named at its end.
 
     Parameters
     ----------
     across : ascending from 0, the last one is the right edge
     lines : name and as many values as `across` each; at most four beside the last
+    what : is reviewed
     """
     width, height, left, bottom, right = WIDE_PX, 260.0, 56.0, 216.0, 24.0
     wide, up = (width - left - right) / max(across[-1], 1e-9), bottom - 16
@@ -189,8 +192,8 @@ def shares(across: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]]
         key = 24.0 + 16 * place
         parts.append(_line(left + 14, key - 4, left + 34, key - 4, kind))
         parts.append(_text(left + 40, key, plain(name), "start", kind="value"))
-    parts.append(_text((left + width) / 2, height - 8, "labels reviewed, the most suspicious first", "middle"))
-    description = f"{len(lines)} lines: the share of wrong labels that is found, against the share of labels reviewed."
+    parts.append(_text((left + width) / 2, height - 8, f"{what} reviewed, the most suspicious first", "middle"))
+    description = f"{len(lines)} lines: {title[:1].lower()}{title[1:]}, as shares."
     return _svg(plot_id, width, height, title, description, parts)
 
 

@@ -34,7 +34,7 @@ def render(found: Rehearsal) -> str:
     rows = [list(map(text, row)) for row in lines_of(found)]
     lines = [(outcome.name, outcome.curve) for outcome in found.outcomes] + [("by lot", list(DRAWN))]
     what = "Errors found against pictures reviewed" if found.pictures else "Wrong labels found against labels reviewed"
-    plot = shares(DRAWN, lines, "p1", what)
+    plot = shares(DRAWN, lines, "p1", what, f"{found.unit}s")
     notes = "".join(f"<li>{text(note, 1000)}</li>" for note in found.notes)
     body = (
         f"<header><h1>{text(advice(found), 500)}</h1><p class='muted'>{bdi(found.dataset)}: "
