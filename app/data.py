@@ -25,6 +25,7 @@ from curation.review import groups as grouping
 from curation.review.annotations import Annotations, several
 from curation.review.conflict_items import conflicts, explained
 from curation.review.desk import Album, Pressed, lay_out
+from curation.review.disputes import with_disputes
 from curation.review.parts import Told, part_action, with_part
 from curation.review.relearning import EVERY, relearn
 from curation.review.taken_back import taken_back
@@ -34,7 +35,7 @@ from curation.review.work_queue import labels_given, refill
 from curation.runs import Run, read_run
 from curation.store import Filters
 from curation.store.audits import find_audit
-from curation.store.earlier import decided_suspects
+from curation.store.earlier import decided_suspects, said_of
 
 BUSY_SECONDS = 5.0  # the browser sends again what could not be saved, so there is no need to wait long here
 FRESH_SECONDS = 5.0
@@ -257,9 +258,17 @@ def _told(_project: Project, room: str, run_id: str, version: str) -> Told:
     return Told(ClassIndex(review.open_index(_project.run), known, _project.alone))
 
 
-def with_parts(project: Project, cards: list[review.Card], reviewer: str) -> list[review.Card]:
-    """The cards; of pictures of which this reviewer has looked at some annotations, with what was said of those."""
-    return with_part(cards, told(project), reviewer) if project.annotations is not None and cards else cards
+def as_said(
+    project: Project, cards: list[review.Card], items: list[store.Item], reviewer: str
+) -> list[review.Card]:  # fmt: skip
+    """The cards; of pictures with several annotations, with what this reviewer has said of some of them, or where
+    reviewers disagree, with what they do not dispute."""
+    if project.annotations is None or not cards:
+        return cards
+    disputed = [item.item_id for item in items if item.state == "disagreement"]
+    rules = store.policy(project.engine, project.dataset)
+    said = said_of(project.engine, project.dataset, disputed)
+    return with_disputes(with_part(cards, told(project), reviewer), said, rules.needed)
 
 
 def tile_action(

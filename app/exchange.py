@@ -199,7 +199,7 @@ def _answer(project: Project, filters: Filters, user: str, message: Message | No
         shared |= undoing(project, tab) | ({"halt": list(followed.halt)} if followed.halt else {})
         have = message.have if message else frozenset()
         new = [item for item in held if item.item_id not in have]
-        cards = data.with_parts(project, project.cards(new), tab.reviewer)
+        cards = data.as_said(project, project.cards(new), new, tab.reviewer)
         for card in cards:
             tab.show(card)
         laid = [lay_out(card, item, project.album) for card, item in zip(cards, new, strict=True)]

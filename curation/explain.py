@@ -82,7 +82,7 @@ def title_of(issue: str) -> str:
 
 
 # Of what no detector finds.
-_OTHER_TITLES = {"import_conflict": "changed on both sides"}
+_OTHER_TITLES = {"import_conflict": "changed on both sides", "disagreement": "reviewers disagree"}
 
 
 def read_evidence(row: Mapping[str, Any]) -> dict[str, Any]:

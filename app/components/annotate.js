@@ -174,7 +174,8 @@ class Sheet {
     drawn.sort((a, b) => rank(a, draft, suspects) - rank(b, draft, suspects));
     const nodes = drawn.map((one) => this.drawBox(one, suspects.has(one.id), one.id === draft.chosen, many, others.has(one.id)));
     const band = this.grip?.band ? this.outline(this.grip.band, "mark band") : null;
-    const proposed = (draft.finding?.lines ?? [])
+    const sides = draft.finding?.opinions ?? [];
+    const proposed = (sides.length ? sides.flatMap(({ lines }) => lines) : (draft.finding?.lines ?? []))
       .map(({ to }) => to?.box ?? (Array.isArray(to) ? to : null))
       .filter(Boolean)
       .map((box) => this.outline(box, "mark proposed"));
@@ -328,6 +329,14 @@ class Annotated {
     if (!finding.lines.length) return this.say("Nothing is proposed for this one: change it, or Space to leave it.");
     this.draft.remember();
     this.draft.apply(finding.lines);
+    this.answered();
+  }
+
+  // As one of those says who dispute it.
+  takeSide(n) {
+    const { draft } = this;
+    draft.remember();
+    draft.apply(draft.finding.opinions[n].lines);
     this.answered();
   }
 
@@ -487,6 +496,8 @@ class Annotated {
   key(event, key) {
     const { draft } = this;
     const choice = (n) => draft.finding?.choices[n - 1];
+    const disputed = draft.finding?.opinions ?? [];
+    if (disputed.length && /^[1-9]$/.test(key)) return disputed[key - 1] ? () => this.takeSide(key - 1) : null;
     const pick = (n) => (choice(n) ? () => this.relabel(choice(n).label, choice(n).shown) : null);
     if (event.shiftKey && key.startsWith("Arrow")) {
       const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
@@ -554,6 +565,9 @@ class Annotated {
         ? [
             el("h3", {}, many > 1 ? `${finding.title} (${draft.asked + 1} of ${many})` : finding.title),
             ...finding.why.map(whyEl),
+            ...finding.opinions.map((one, n) =>
+              el("p", { class: "why" }, keyEl(String(n + 1)), " ", el("b", {}, el("bdi", {}, one.who)), " ", ...wordsEl(one.words)),
+            ),
             finding.does.length ? el("p", { class: "does" }, keyEl("↵"), " ", ...wordsEl(finding.does)) : null,
           ]
         : []),
@@ -608,6 +622,7 @@ class Annotated {
       desk,
       groupEl(
         finding?.lines.length ? button("Enter", wordsEl(finding.does), "accept") : null,
+        ...(finding?.opinions ?? []).map(({ who }, n) => button(String(n + 1), ["as ", el("bdi", {}, who), " says"], "accept")),
         button(" ", leave, "keep"),
         button("x", card.drawable ? "remove the box" : "remove the class"),
         button("/", card.drawable ? "class of the box" : "which classes"),
@@ -627,7 +642,7 @@ const ANNOTATION_KEYS = [
   [
     [["↵", "a"], "as proposed, and on to the next finding"],
     [["Space", "k"], "this is right, and on; after the last finding the picture is done"],
-    [["1", "2", "3"], "the chosen one is of that class"],
+    [["1", "2", "3"], "the chosen one is of that class; where reviewers disagree, as that one says"],
     [["↓", "↑"], "choose the next box or class; a click does the same"],
     [["x"], "remove the chosen one"],
     [["/", "p"], "another class; without boxes: all that are in the picture"],

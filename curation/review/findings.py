@@ -14,6 +14,15 @@ from curation.review.proposals import COUNTING, propose
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """What a reviewer says of something that is disputed, in pieces; and as lines, () = it is right as it is."""
+
+    who: str
+    words: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
 class Finding:
     """One finding on one annotation, or on the picture.
 
@@ -22,6 +31,7 @@ class Finding:
     score : in [0, 1], low = suspicious; is_issue : whether it is flagged
     why, why_parts : one plain sentence, safe to print; and in pieces, class names as explain.Label
     shown_parts : the same, for who sees the box: without its place
+    opinions : of what reviewers dispute, see curation.review.disputes
     other : annotation_id of another one that it is compared with, "" = none
     proposal : lines of an edit that settle it (curation.edits), () where there is nothing to accept; an `add` has no id
         yet (verdict_action makes it)
@@ -45,6 +55,7 @@ class Finding:
     box: Box | None = None
     shown_parts: tuple[str, ...] = ()
     other: str = ""
+    opinions: tuple[Opinion, ...] = ()
     about: str = ""
 
 

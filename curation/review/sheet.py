@@ -61,9 +61,17 @@ def _finding(group: Sequence[Finding]) -> dict[str, Any]:
     named = {str(label): visible(str(label)) for label in _labels(found.proposal)}
     return {
         "title": title_of(found.issue),
-        "why": [lay_words(one.shown_parts) for one in group if one.shown_parts],
+        "why": [lay_words(one.shown_parts) for one in group if one.shown_parts and not one.opinions],
         "ids": [found.annotation_id] if found.annotation_id else [],
         "others": [one.other for one in group if one.other],
+        "opinions": [
+            {
+                "who": visible(one.who, 100, False),
+                "words": lay_words(one.words),
+                "lines": [_shown_line(line) for line in one.lines],
+            }
+            for one in found.opinions
+        ],
         "about": [found.about, visible(found.about)] if found.about else None,
         "lines": [_shown_line(line) for line in found.proposal],
         "does": lay_words(found.does_parts),

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from curation import store
+from curation import manifest, review, store
+from curation.review import Context, verdict_action
+from curation.review.annotations import Annotations
+from curation.runs import read_run
 from tests.app.annotated import BOXES, DATASET, IDS, make_boxed_workspace, make_tagged_workspace
 from tests.app.browsing import Reader, Server, browsing, serving
 
@@ -158,4 +161,29 @@ def test_all_classes_of_a_picture_are_chosen_at_once(browser: Any, tags: Server)
         ("add", "plate"),
         ("drop", "cup"),
     ]
+    reader.check()
+
+
+def test_what_reviewers_dispute_is_shown_side_by_side_and_the_rest_is_taken(browser: Any, boxes: Server) -> None:
+    item = IDS["doubled"]
+    for who, label in (("ann", "plate"), ("bob", "bottle")):
+        run = read_run(boxes.workspace)
+        known = Annotations(manifest.read(manifest.manifest_folder(boxes.workspace, DATASET), "v0001"))
+        (card,) = review.cards(run, [item], annotations=known)
+        lines = [
+            {"change": "drop", "annotation_id": f"{item}-1", "to": None},
+            {"change": "relabel", "annotation_id": f"{item}-2", "to": label},
+        ]
+        store.record(
+            store.open_store(boxes.workspace), verdict_action(card, "edit", Context(DATASET, who), edits=lines)
+        )
+    reader = Reader(browser, boxes.url, reviewer="eve", path=f"/?item={item}")
+    reader.wait(f"desk.dataset.item === '{item}' && desk.dataset.draft === '1'")  # what both say
+    side = reader.desk("desk.querySelector('.side').innerText")
+    assert "changed cup to plate" in side.replace("\n", "")
+    assert "changed cup to bottle" in side.replace("\n", "")
+    reader.decide("2")
+    reader.saved()
+    verdict, made = said(boxes, "doubled")
+    assert (verdict, [(one["change"], one["to"]) for one in made]) == ("edit", [("drop", None), ("relabel", "bottle")])
     reader.check()
