@@ -163,7 +163,7 @@ def review_curve(expected: np.ndarray, marks: Sequence[int], plot_id: str) -> st
 
 
 def shares(
-    across: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]], plot_id: str, title: str, what: str = "labels"
+    across: Sequence[float], lines: Sequence[tuple[str, Sequence[float]]], plot_id: str, title: str, what: str
 ) -> str:  # fmt: skip
     """Shares in [0, 1] against shares: one line per series (the last one dashed, for comparison), named at its end.
 
