@@ -12,6 +12,7 @@ from curation.explain import visible
 from curation.files import write_atomic, write_json
 from curation.proving.compare import MEASURES
 from curation.training.plan import Plan, choose_plan
+from curation.wording import counted
 
 FORMAT = "curate-model-1"
 
@@ -81,7 +82,7 @@ def card(facts: dict[str, Any], what: str) -> str:
         f"# {what} of {_code(facts['dataset'])}",
         "",
         f"Trained by curate {facts['curate']} on version {_code(facts['version'])} of {_code(facts['dataset'])} "
-        f"(`{facts['version_hash']}`): {facts['trained_on']:,} pictures, {len(facts['classes']):,} classes, seed "
+        f"(`{facts['version_hash']}`): {facts['trained_on']:,} pictures, {counted(len(facts["classes"]), "class", "classes")}, seed "
         f"{facts['seed']}.",
         "",
         f"- {_network(facts)}",

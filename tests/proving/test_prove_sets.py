@@ -24,7 +24,7 @@ from curation.records import SAMPLE_COLUMNS, empty_annotations
 from curation.report.proof import render, verdict
 from curation.retraining import RetrainSettings, open_model, predict, retrain
 from curation.score import ScoreSettings, score
-from curation.training.set_scale import scale_of
+from curation.training.set_scale import SetScale, scale_of
 from tests.test_score_multilabel import SHAPES, picture
 
 NAME = "shapes"
@@ -152,9 +152,44 @@ def test_a_threshold_is_low_where_a_class_is_rare_and_knowledge_small() -> None:
     probs = scale.probabilities(logits)
     assert probs.mean(axis=0) == pytest.approx([0.5, 0.03], abs=0.01)
     assert scale.threshold[1] < scale.threshold[0] < 0.5
+    for k in range(2):
+
+        def expected(t: float, p: np.ndarray = probs[:, k]) -> float:
+            """F1 if the probabilities are right."""
+            return 2 * p[p >= t].sum() / (p.sum() + (p >= t).sum())
+
+        best = max(expected(t) for t in np.linspace(0.01, 0.99, 99))
+        assert expected(scale.threshold[k]) >= best - 1e-6
     rare = [2 * (labels[:, 1] & (probs[:, 1] >= t)).sum() / (labels[:, 1].sum() + (probs[:, 1] >= t).sum())
             for t in (scale.threshold[1], 0.5)]  # fmt: skip
     assert rare[0] > rare[1]
+
+
+def test_what_thresholds_are_chosen_on_is_not_learnt_and_the_hold_out_is_not_looked_at(made: Made) -> None:
+    from curation.training.holdout import ask_sets, prepare
+    from curation.training.plan import choose_plan
+
+    pixels = np.stack([picture(KINDS[: n % 3], n) for n in range(60)])
+    labels = np.array([[int(k < n % 3) for k in range(3)] for n in range(60)], dtype=np.int8)
+    plan = choose_plan("compact", device="cpu", epochs=2, size_px=24, n_samples=60)
+    asked, tuning = np.arange(12), np.arange(60) % 5 == 4
+    trials = prepare(pixels, asked, 3, plan, made[0])
+    probs, scale = ask_sets(trials, labels, tuning, 0, lambda _: None)
+    reversed_ = labels.copy()
+    reversed_[asked] = 1 - reversed_[asked]
+    again, same = ask_sets(trials, reversed_, tuning, 0, lambda _: None)
+    assert np.array_equal(again, probs)
+    assert np.array_equal(same.threshold, scale.threshold)
+    # Other labels in the part that thresholds are chosen on: the network is the same, its scale is not.
+    part = np.flatnonzero(tuning & (np.arange(60) >= 12))
+    reversed_[part] = 1 - reversed_[part]
+    again, other = ask_sets(trials, reversed_, tuning, 0, lambda _: None)
+    assert not np.array_equal(other.offset, scale.offset)
+
+    def logits(probs: np.ndarray, scale: SetScale) -> np.ndarray:
+        return (np.log(probs / (1 - probs)) - scale.offset) / scale.slope
+
+    assert logits(again, other) == pytest.approx(logits(probs, scale), abs=0.02)
 
 
 def test_a_network_names_new_pictures_with_the_thresholds_that_it_was_written_with(made: Made, tmp_path: Path) -> None:
