@@ -82,8 +82,8 @@ def card(facts: dict[str, Any], what: str) -> str:
         f"# {what} of {_code(facts['dataset'])}",
         "",
         f"Trained by curate {facts['curate']} on version {_code(facts['version'])} of {_code(facts['dataset'])} "
-        f"(`{facts['version_hash']}`): {facts['trained_on']:,} pictures, {counted(len(facts["classes"]), "class", "classes")}, seed "
-        f"{facts['seed']}.",
+        f"(`{facts['version_hash']}`): {facts['trained_on']:,} pictures, "
+        f"{counted(len(facts['classes']), 'class', 'classes')}, seed {facts['seed']}.",
         "",
         f"- {_network(facts)}",
         "- `weights.safetensors`: the tensors; `model.json`: everything needed to use them; `curate predict` does",
