@@ -32,7 +32,7 @@ MEANINGS = {
 
 _NAMED_COUNTS = 3
 _BOX_MEASUREMENTS = {
-    "size": ("the root of its share of the picture is", "%"),
+    "size": ("as a share of the picture's, its sides measure", "%"),
     "aspect_ratio": ("its width over its height is", ""),
     "place_x": ("its middle, from the left, lies at", "%"),
     "place_y": ("its middle, from the top, lies at", "%"),

@@ -568,6 +568,8 @@ class Annotated {
             ...finding.opinions.map((one, n) =>
               el("p", { class: "why" }, keyEl(String(n + 1)), " ", el("b", {}, el("bdi", {}, one.who)), " ", ...wordsEl(one.words)),
             ),
+            finding.near.length ? el("h3", {}, "Nearest boxes") : null,
+            finding.near.length ? el("div", { class: "near" }, ...finding.near.map(nearEl)) : null,
             finding.does.length ? el("p", { class: "does" }, keyEl("↵"), " ", ...wordsEl(finding.does)) : null,
           ]
         : []),
@@ -634,6 +636,9 @@ class Annotated {
     );
   }
 }
+
+const nearEl = ({ picture, shown, mark }) =>
+  el("figure", { class: mark }, pictureEl(picture) ?? el("span", { class: "gone" }), el("figcaption", {}, labelEl(shown)));
 
 const shownOf = (desk, label) => desk.labels.find(([known]) => known === label)?.[1] ?? label;
 

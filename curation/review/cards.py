@@ -13,8 +13,8 @@ from curation.duplicates.keeping import Proposal, propose_keep
 from curation.edits import Line
 from curation.errors import NotFoundError
 from curation.records import make_annotation_id
-from curation.review.annotations import Annotation, Annotations, seen_of, several, words_of
-from curation.review.findings import Finding, findings_of
+from curation.review.annotations import Annotation, Annotations, by_id, seen_of, several, words_of
+from curation.review.findings import Finding, NearBox, findings_of
 from curation.review.label_cards import (
     LOOKED_AT,
     as_of_now,
@@ -27,6 +27,7 @@ from curation.review.label_cards import (
 from curation.review.run_index import RunIndex, open_index
 from curation.runs import Run
 
+NEAR_SHOWN = 5  # as many as the sentences count
 MEASUREMENTS = (
     "brightness", "contrast", "entropy_bits", "sharpness", "saturation", "aspect_ratio", "file_bytes",
 )  # fmt: skip
@@ -203,7 +204,10 @@ def _card_of_several(index: RunIndex, item_id: str, given: Sequence[str] | None,
     sizes = {name: (int(w), int(h)) for name, w, h in zip(samples["sample_id"], samples["width_px"],
                                                           samples["height_px"], strict=True)}  # fmt: skip
     task = str(index.run.info["task"])
-    found = findings_of(_findings(index, rows), there, sizes, task)
+    found = tuple(
+        replace(one, near=_near_boxes(index, one, known))
+        for one in findings_of(_findings(index, rows), there, sizes, task)
+    )
     proposal = propose_keep(samples, "") if is_case else Proposal(0, "")
     flagged = tuple(one for one in found if one.is_issue)
     said = {one.why: one.why_parts for one in flagged or found[:1]}
@@ -237,6 +241,18 @@ def _card_of_several(index: RunIndex, item_id: str, given: Sequence[str] | None,
         task=task,
         findings=(*flagged, *(one for one in found if not one.is_issue)),
     )  # fmt: skip
+
+
+def _near_boxes(index: RunIndex, found: Finding, known: Annotations) -> tuple[NearBox, ...]:
+    """What the sentence of a doubted label speaks of, as it is labelled now."""
+    if found.issue != "label_error" or not found.is_issue or index.run.info["task"] != "detection":
+        return ()
+    near = []
+    for key in index.near_boxes(found.annotation_id, NEAR_SHOWN):
+        owner = str(index.boxes.at[key, "sample_id"])
+        one = by_id(known.of(owner)).get(key)
+        near += [NearBox(owner, one.label, one.box)] if one is not None and one.box is not None else []
+    return tuple(near)
 
 
 def _rows_of_item(index: RunIndex, item_id: str, members: Sequence[str] | None) -> np.ndarray:

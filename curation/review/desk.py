@@ -326,7 +326,11 @@ def lay_out(card: Card, item: Any, album: Album) -> dict[str, Any]:
         "settle_shown": visible(card.settle_label),
         "path_shown": visible(card.path, 300),
         "facts": _facts(card),
-        **(lay_sheet(card, show) if card.kind == "sample" and card.task != "single-label" else {}),
+        **(
+            lay_sheet(card, show, lambda name, box: album.cutout(name, [box], THUMB_PX)[0])
+            if card.kind == "sample" and card.task != "single-label"
+            else {}
+        ),
     }
 
 

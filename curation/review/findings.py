@@ -14,6 +14,15 @@ from curation.review.proposals import COUNTING, propose
 
 
 @dataclass(frozen=True)
+class NearBox:
+    """A box in another picture that looks like the one that a finding is about, and its label as it is now."""
+
+    sample_id: str
+    label: str
+    box: Box
+
+
+@dataclass(frozen=True)
 class Opinion:
     """What a reviewer says of something that is disputed, in pieces; and as lines, () = it is right as it is."""
 
@@ -31,6 +40,7 @@ class Finding:
     score : in [0, 1], low = suspicious; is_issue : whether it is flagged
     why, why_parts : one plain sentence, safe to print; and in pieces, class names as explain.Label
     shown_parts : the same, for who sees the box: without its place
+    near : boxes in other pictures that look like this one, the nearest first
     opinions : of what reviewers dispute, see curation.review.disputes
     other : annotation_id of another one that it is compared with, "" = none
     proposal : lines of an edit that settle it (curation.edits), () where there is nothing to accept; an `add` has no id
@@ -56,6 +66,7 @@ class Finding:
     shown_parts: tuple[str, ...] = ()
     other: str = ""
     opinions: tuple[Opinion, ...] = ()
+    near: tuple[NearBox, ...] = ()
     about: str = ""
 
 

@@ -70,6 +70,19 @@ class RunIndex:
         """The run's arrays, as read-only memory maps."""
         return {name: self.run.array(name) for name in self.run.info["arrays"]}
 
+    @cached_property
+    def boxes(self) -> pd.DataFrame:
+        """Of a run of boxes: index annotation_id; row b of the arrays box_* is its row b."""
+        return self.run.boxes().set_index("annotation_id")
+
+    def near_boxes(self, annotation_id: str, count: int) -> list[str]:
+        """The annotation_ids of the boxes in other pictures that look most like one, the nearest first."""
+        near = self.arrays.get("box_neighbours")
+        if near is None or annotation_id not in self.boxes.index:
+            return []
+        rows = near[self.boxes.index.get_loc(annotation_id)]
+        return [str(self.boxes.index[row]) for row in rows[rows >= 0][:count].tolist()]
+
     def rows(self, sample_ids: Any) -> np.ndarray:
         """Row numbers of samples, -1 for one that the run does not have."""
         return self._by_id.get_indexer(sample_ids)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from curation.edits import KINDS, LONGEST_ID, MOST_LINES, Line
+from curation.edits import KINDS, LONGEST_ID, MOST_LINES, Box, Line
 from curation.explain import Label, title_of, visible
 from curation.review.cards import Card
 from curation.review.findings import Finding
@@ -15,10 +15,11 @@ MOST_COUNTED = 50_000  # of a picture of counts, where each class is one line, w
 MOST_DRAWN = 2_000  # annotations of one picture; a browser is slow with more
 
 
-def lay_sheet(card: Card, show: bool) -> dict[str, Any]:
+def lay_sheet(card: Card, show: bool, cutout: Callable[[str, Box], str] = lambda name, box: "") -> dict[str, Any]:
     """What a card of several annotations has beside what every card has: JSON values.
 
     show : whether the findings are shown; else the picture is judged without them
+    cutout : (sample_id, box) -> a small picture of that box as a data URL
     """
     most = MOST_COUNTED if card.task == "counts" else MOST_DRAWN
     findings = [one for one in card.findings if one.is_issue and one.sample_id == card.sample_id] if show else []
@@ -36,7 +37,7 @@ def lay_sheet(card: Card, show: bool) -> dict[str, Any]:
             for one in card.annotations[:most]
         ],
         "hidden": max(0, len(card.annotations) - most),
-        "findings": [_finding(group) for group in _by_annotation(findings)],
+        "findings": [_finding(group, cutout) for group in _by_annotation(findings)],
         "said": [_shown_line(line) for line in card.said],
         "confirmed": list(card.confirmed),
     }
@@ -55,7 +56,7 @@ def _by_annotation(findings: Sequence[Finding]) -> list[list[Finding]]:
     return list(groups.values())
 
 
-def _finding(group: Sequence[Finding]) -> dict[str, Any]:
+def _finding(group: Sequence[Finding], cutout: Callable[[str, Box], str]) -> dict[str, Any]:
     """What was found about one annotation; the first that proposes something has the word."""
     found = next((one for one in group if one.proposal), group[0])
     named = {str(label): visible(str(label)) for label in _labels(found.proposal)}
@@ -64,6 +65,15 @@ def _finding(group: Sequence[Finding]) -> dict[str, Any]:
         "why": [lay_words(one.shown_parts) for one in group if one.shown_parts and not one.opinions],
         "ids": [found.annotation_id] if found.annotation_id else [],
         "others": [one.other for one in group if one.other],
+        "near": [
+            {
+                "picture": cutout(near.sample_id, near.box),
+                "shown": visible(near.label, 60),
+                "mark": {found.suggestion: "as-suggested", found.label: "as-given"}.get(near.label, ""),
+            }
+            for one in group
+            for near in one.near
+        ],
         "opinions": [
             {
                 "who": visible(one.who, 100, False),

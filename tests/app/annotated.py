@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
@@ -28,10 +29,12 @@ COUNTED = {"doubled": {"bottle": 1, "cup": 2}, "fine": {"plate": 1}, "swapped": 
 TAGS = {"doubled": ["bottle", "cup"], "fine": ["plate"], "swapped": ["bottle", "plate"]}
 
 
-def make_boxed_workspace(folder: Path, names: Mapping[str, str] | None = None) -> Path:
+def make_boxed_workspace(
+    folder: Path, names: Mapping[str, str] | None = None, more: Sequence[dict[str, Any]] = ()
+) -> Path:  # fmt: skip
     """Three pictures: a box drawn twice, a box of the wrong class, and one without a finding.
 
-    names : what classes are called instead
+    names : what classes are called instead; more : findings after these
     """
     names = names or {}
     bottle, cup = (names.get(label, label) for label in ("bottle", "cup"))
@@ -51,6 +54,7 @@ def make_boxed_workspace(folder: Path, names: Mapping[str, str] | None = None) -
     findings = [
         finding("doubled", 1, "duplicate_box", bottle, "remove", twin),
         finding("swapped", 0, "label_error", bottle, cup, belief),
+        *more,
     ]
     return _make(folder, "detection", annotations, findings)
 
@@ -126,5 +130,13 @@ def _make(folder: Path, task: str, annotations: Sequence[tuple[Any, ...]], findi
         partial.write_table(
             "issues", issues[list(ISSUE_COLUMNS)].astype({**texts, "score": "float64", "rank": "int64"})
         )
+        if task == "detection":
+            partial.write_table("boxes", table.drop(columns="attributes").assign(fold=0))
+            partial.write_array("box_neighbours", _others(table["sample_id"].tolist()))
         runs.finish(partial, facts)
     return folder
+
+
+def _others(owners: Sequence[str]) -> np.ndarray:
+    """Of each box two in other pictures, as its nearest ones."""
+    return np.array([[row for row, name in enumerate(owners) if name != own][:2] for own in owners], dtype=np.int64)

@@ -13,7 +13,7 @@ from curation import manifest, review, store
 from curation.review import Context, verdict_action
 from curation.review.annotations import Annotations
 from curation.runs import read_run
-from tests.app.annotated import BOXES, DATASET, IDS, make_boxed_workspace, make_tagged_workspace
+from tests.app.annotated import BOXES, DATASET, IDS, finding, make_boxed_workspace, make_tagged_workspace
 from tests.app.browsing import Reader, Server, browsing, serving
 
 pytestmark = pytest.mark.slow
@@ -187,3 +187,26 @@ def test_what_reviewers_dispute_is_shown_side_by_side_and_the_rest_is_taken(brow
     verdict, made = said(boxes, "doubled")
     assert (verdict, [(one["change"], one["to"]) for one in made]) == ("edit", [("drop", None), ("relabel", "bottle")])
     reader.check()
+
+
+def test_one_key_moves_a_box_and_one_adds_what_a_detector_sees(browser: Any, tmp_path: Path) -> None:
+    moved, added = [30, 38, 82, 64], [140, 20, 40, 40]
+    facts = {"value": 0.6, "usual": 0.9, "threshold": 0.7, "box": [30, 40, 80, 60], "proposed": moved}
+    more = [
+        finding("fine", 0, "badly_located_box", "plate", "", facts),
+        finding("fine", None, "missing_box", "", "cup", {"value": 0.9, "threshold": 0.5, "proposed": added}),
+    ]
+    with serving(make_boxed_workspace(tmp_path / "workspace", more=more)) as server:
+        reader = Reader(browser, server.url, path=f"/?item={IDS['fine']}")
+        reader.wait(f"desk.dataset.item === '{IDS['fine']}'")
+        assert "move the box of" in reader.desk("desk.querySelector('.does').textContent")
+        assert reader.desk("desk.querySelectorAll('.mark.proposed').length") == 1
+        reader.press("Enter")
+        reader.wait("desk.dataset.draft === '1' && desk.querySelector('.does').textContent.includes('add')")
+        reader.decide("Enter")
+        reader.saved()
+        verdict, lines = said(server, "fine")
+        assert (verdict, {line["change"]: line["to"] for line in lines}) == (
+            "edit", {"box": moved, "add": {"label": "cup", "box": added}},
+        )  # fmt: skip
+        reader.check()

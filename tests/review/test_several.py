@@ -22,11 +22,12 @@ from curation.review.consensus import answers
 from curation.review.decision_files import read_edit_lines, table_action
 from curation.review.learning import features, off_because, reorder
 from curation.review.proposals import propose as propose_lines
+from curation.review.sheet import lay_sheet
 from curation.review.work_queue import WorkQueue, open_subject, refill
 from curation.runs import Run, read_run
 from curation.seen import read_seen, seen_facts
 from curation.store import Filters, find_items
-from tests.app.annotated import DATASET, IDS, make_boxed_workspace, make_tagged_workspace
+from tests.app.annotated import DATASET, IDS, finding, make_boxed_workspace, make_tagged_workspace
 
 ME = Context(DATASET, "ann")
 DOUBLED, FINE, SWAPPED = (IDS[name] for name in ("doubled", "fine", "swapped"))
@@ -107,6 +108,25 @@ def test_a_card_has_every_annotation_and_what_each_finding_proposes(boxed: Place
     assert (found.annotation_id, found.box, found.does) == (f"{DOUBLED}-1", (22, 22, 50, 88), "remove “bottle”")
     assert [line["change"] for line in found.proposal] == ["drop"]
     assert (card.suggestions, card.p_given, card.task) == ((), None, "detection")
+
+
+def test_a_doubted_box_has_its_nearest_ones_in_other_pictures_as_they_are_labelled_now(boxed: Place) -> None:
+    (found,) = boxed.card(SWAPPED).findings
+    near = [(one.sample_id, one.label, one.box) for one in found.near]
+    assert near == [(DOUBLED, "bottle", (20, 20, 50, 90)), (DOUBLED, "bottle", (22, 22, 50, 88))]
+    boxed.press(DOUBLED, "edit", edits=[{"change": "relabel", "annotation_id": f"{DOUBLED}-0", "to": "plate"}])
+    boxed.publish()
+    assert [one.label for one in boxed.card(SWAPPED).findings[0].near] == ["plate", "bottle"]
+    sheet = lay_sheet(boxed.card(SWAPPED), True, lambda name, box: f"{name} {box}")
+    assert [one["shown"] for one in sheet["findings"][0]["near"]] == ["plate", "bottle"]
+
+
+def test_findings_about_one_box_are_one_question(tmp_path: Path) -> None:
+    second = finding("swapped", 0, "box_outlier", "bottle", "", {"measured": "size", "value": 0.2, "usual": 0.1})
+    place = Place(make_boxed_workspace(tmp_path / "workspace", more=[second]))
+    (asked,) = lay_sheet(place.card(SWAPPED), True)["findings"]
+    assert len(asked["why"]) == 2
+    assert [line["to"] for line in asked["lines"]] == ["cup"]
 
 
 def test_one_key_accepts_a_proposal_and_publishing_makes_it_so(boxed: Place) -> None:
