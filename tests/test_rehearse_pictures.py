@@ -127,10 +127,12 @@ def test_what_the_run_says_is_there_twice_or_missing_is_put_right_before_anythin
     spare = np.zeros(len(belief.boxes))
     spare[:10] = 1.0
     missed = belief.boxes.iloc[:3].assign(annotation_id=["a", "b", "c"], prob=[1.0, 1.0, 0.0])
-    table, _ = plant_boxes(replace(belief, spare=spare, missed=missed), 30, 0.01, 4, 0)
+    table, _ = plant_boxes(replace(belief, spare=spare, missed=missed), 30, 0.1, 4, 0)
     assert not table["annotation_id"].isin(belief.boxes["annotation_id"].iloc[:10]).any()
     assert {"a", "b"} <= set(table["annotation_id"])
     assert "c" not in set(table["annotation_id"])
+    few, _ = plant_boxes(replace(belief, spare=spare, missed=missed), 30, 0.001, 4, 0)
+    assert few["annotation_id"].isin(belief.boxes["annotation_id"].iloc[:10]).sum() > 5  # nearly none is believed in
 
 
 # --- what to expect

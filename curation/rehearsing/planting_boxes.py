@@ -59,7 +59,9 @@ def plant_boxes(
     label = table["label"].to_numpy(dtype=object).copy()
     label[belief.judged] = names[given]
     table["label"] = pd.Series(label, index=table.index, dtype="str")
-    there = rng.random(len(table)) >= belief.spare
+    # Where fewer errors are believed in than the run finds, fewer of its boxes are taken to be too many, or missing.
+    fewer = min(1.0, rate * len(table) / max(sum(belief.expected.values()), 1e-9))
+    there = rng.random(len(table)) >= fewer * belief.spare
     errors = {SWAPPED: _by_picture(table["picture"].to_numpy()[belief.judged][(given != truth) & there[belief.judged]],
                                    pictures)}  # fmt: skip
     free = belief.judged[(given == truth) & there[belief.judged]]
@@ -75,7 +77,7 @@ def plant_boxes(
     for side, size, part in (("x", "w", np.cos(angle)), ("y", "h", np.sin(angle))):
         table.loc[moved.index, side] = moved[side] + SHIFT * part * moved[size]
     there[chosen[DROPPED]] = False
-    found = belief.missed[rng.random(len(belief.missed)) < belief.missed["prob"]][list(table)]
+    found = belief.missed[rng.random(len(belief.missed)) < fewer * belief.missed["prob"]][list(table)]
     return pd.concat([table[there], found, second], ignore_index=True), errors
 
 
