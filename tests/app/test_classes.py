@@ -108,3 +108,46 @@ def test_a_class_that_is_missing_is_added_to_all_that_are_marked(browser: Any, t
     reader.saved()
     assert [line["change"] for line in said(tags, "swapped")[1]] == ["drop"]
     reader.check()
+
+
+def test_class_names_are_text_whatever_is_in_them(browser: Any, tmp_path: Path) -> None:
+    names = {"bottle": "<img src=x onerror=alert(1)>", "cup": "\u202egnp", "plate": "remove"}
+    with serving(make_boxed_workspace(tmp_path / "workspace", names)) as server:
+        reader = opened(browser, server, 3)
+        groups = reader.desk(GROUPS)
+        assert any("<img src=x onerror=alert(1)>" in text for text in groups)
+        assert any("U+202E" in text for text in groups)
+        reader.press("ArrowRight", "Enter")  # changed to the second one
+        reader.saved()
+        assert said(server, "swapped")[1][0]["to"] == "\u202egnp"
+        reader.page.locator("button.group").filter(has_text="remove").click()
+        reader.wait("desk.dataset.tiles === '1' && desk.querySelector('.grouphead').textContent.includes('remove')")
+        reader.press("x")
+        reader.saved()
+        assert said(server, "fine")[1][0]["from"]["label"] == "remove"
+        reader.check()
+
+
+def test_pictures_that_one_reviewer_has_before_him_are_not_handed_to_another(browser: Any, boxes: Server) -> None:
+    first = opened(browser, boxes, 3)
+    second = Reader(browser, boxes.url, reviewer="bob", path="/?view=classes")
+    second.wait("desk.querySelector('.empty h2')")
+    assert second.desk("desk.querySelector('.empty h2').textContent") == "All taken"
+    second.page.locator("button.group").filter(has_text="plate").click()
+    second.wait("desk.dataset.tiles === '1'")
+    first.press("s")
+    first.saved()
+    assert second.desk("desk.dataset.tiles") == "1"
+    second.check()
+    first.check()
+
+
+def test_a_server_that_was_started_again_still_knows_what_a_key_was_about(browser: Any, boxes: Server) -> None:
+    reader = opened(browser, boxes, 3)
+    boxes.kill()
+    reader.press("Enter")
+    reader.wait("desk.dataset.pending === '1' && desk.dataset.tiles === '2'")
+    boxes.start()
+    reader.saved()
+    assert [line["change"] for line in said(boxes, "doubled")[1]] == ["drop"]
+    assert reader.errors == []
