@@ -24,7 +24,9 @@ from curation.judging import judge
 from curation.judging.pictures import picture_inputs, samples_table, unreadable_class_notes
 from curation.judging.work import Clock, Work
 from curation.manifest import manifest_folder
+from curation.manifest.history import task_of
 from curation.manifest.reimport import Ensured, ensure_version
+from curation.manifest.version_files import head
 from curation.pixels import Pixels, decode
 from curation.progress import SILENT, Progress
 from curation.records import Records, source_facts
@@ -83,13 +85,14 @@ def score(
     clock = Clock()
     with clock.stage("import"):
         records = load(source, format=format, options=import_options, workspace=workspace, progress=progress)
+        name = settings.name or _default_name(source)
+        _check_task(records.task, name, workspace)
         plan = plan_for(settings, records, workspace)
         _check_network(plan, workspace)
         predicted = _predictions(predictions, records, settings)
     with clock.stage("decode"):
         pixels = decode(records, plan.size_px, workspace / ".curate" / "cache", progress)
     with clock.stage("manifest"):
-        name = settings.name or _default_name(source)
         version, pixels = _describe(pixels, records, name, workspace)
     decides = _decides(settings, plan, records, predicted)
     run_id = make_run_id(name, run_key(version.samples, version.annotations, decides))
@@ -182,6 +185,19 @@ def _describe(pixels: Pixels, records: Records, name: str, workspace: Path) -> t
         cache=workspace / ".curate" / "cache",
     )
     return version, pixels.keep(version.kept, version.samples[["sample_id", "split", "group"]])
+
+
+def _check_task(task: str, name: str, workspace: Path) -> None:
+    """Refuse to make one data set of two: what is read as counts has no boxes, and would take them from those that are
+    there."""
+    folder = manifest_folder(workspace, name)
+    newest = head(folder)
+    before = task_of(folder, newest) if newest else task
+    if before != task and {"detection", "counts"} & {before, task}:
+        raise SettingsError(
+            f"{name} is of the task {before} here ({newest}), and is now read as {task}. Keep them apart, with "
+            f"--name {name}-{task}; or read it as before, with --task {before}."
+        )
 
 
 def _check_network(plan: Plan, workspace: Path) -> None:

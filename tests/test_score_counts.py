@@ -1,6 +1,7 @@
 """Scoring how many of each class pictures show, on a small real folder with a table: what a run says and keeps."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -142,3 +143,24 @@ def test_what_is_no_count_is_refused(made, words, why):
                                       str(made[1] / "ws")])  # fmt: skip
     assert result.exit_code != 0
     assert why in result.output + str(result.exception)
+
+
+def test_boxes_and_their_counts_are_two_data_sets(tmp_path):
+    root = tmp_path / "shelf"
+    root.mkdir()
+    rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    for row in range(12):
+        Image.fromarray(picture((row % 3, 1), row)).save(root / f"{row:03}.png")
+        rows += [f"{row:03}.png,24,24,bar,2,{1 + 4 * place},12,{3 + 4 * place}" for place in range(row % 3)]
+    (root / "boxes.csv").write_text("\n".join([*rows, ""]))
+    quick = ScoreSettings(mode="compact", epochs=1, size_px=16, device="cpu", folds=2)
+    boxes = ImportOptions(labels="boxes.csv")
+    assert score(root, quick, tmp_path / "ws", import_options=boxes).info["task"] == "detection"
+    counts = replace(boxes, task="counts")
+    with pytest.raises(SettingsError, match=r"shelf is of the task detection here \(v0001\).*--name shelf-counts"):
+        score(root, quick, tmp_path / "ws", import_options=counts)
+    run = score(root, replace(quick, name="shelf-counts"), tmp_path / "ws", import_options=counts)
+    assert (run.info["dataset"], run.info["task"]) == ("shelf-counts", "counts")
+    assert run.info["health"]["objects"] == 12
+    with pytest.raises(SettingsError, match="or read it as before, with --task counts"):
+        score(root, replace(quick, name="shelf-counts"), tmp_path / "ws", import_options=boxes)
