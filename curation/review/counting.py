@@ -85,7 +85,7 @@ def propose_count(
 ) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     """The lines that an odd count proposes, and what they do in pieces; () where the evidence says nothing."""
     label, likely = evidence.get("class"), evidence.get("likely")
-    if not isinstance(label, str) or not isinstance(likely, int) or not 0 <= likely <= MOST_LINES:
+    if not isinstance(label, str) or type(likely) is not int or likely < 0:  # True is no number
         return (), ()
     now = sum(one.label == label for one in annotations)
     lines = lines_to(annotations, label, likely) if now != likely and abs(now - likely) <= MOST_LINES else ()
