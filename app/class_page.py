@@ -11,7 +11,8 @@ from app import data, exchange, state
 from app.data import Project
 from curation.errors import CurationError
 from curation.explain import visible
-from curation.review.desk import Message, lay_tile_of_class, tile_id
+from curation.review.desk import lay_tile_of_class, tile_id
+from curation.review.messages import Message
 from curation.review.tiles import GIVEN, MISSING, Tile
 from curation.store import Filters, Item, claim, release
 from curation.store.schema import class_mark

@@ -24,8 +24,9 @@ from curation.review import audit, consensus, learning, overview
 from curation.review import groups as grouping
 from curation.review.annotations import Annotations, several
 from curation.review.conflict_items import conflicts, explained
-from curation.review.desk import Album, Pressed, lay_out
+from curation.review.desk import Album, lay_out
 from curation.review.disputes import with_disputes
+from curation.review.messages import Pressed
 from curation.review.parts import Told, part_action, with_part
 from curation.review.relearning import EVERY, relearn
 from curation.review.taken_back import taken_back

@@ -16,18 +16,10 @@ from curation.errors import CurationError, NotFoundError, SettingsError
 from curation.explain import visible
 from curation.review.actions import Context
 from curation.review.cards import Card
-from curation.review.desk import (
-    Message,
-    Outcome,
-    Pressed,
-    lay_group,
-    lay_out,
-    lay_tile,
-    read_message,
-    record_all,
-)
+from curation.review.desk import Outcome, lay_group, lay_out, lay_tile, record_all
 from curation.review.earlier import explain_earlier, explain_undone
 from curation.review.groups import Group, together
+from curation.review.messages import Message, Pressed, read_message
 from curation.review.sheet import lay_words
 from curation.store import Filters, Item, claim, find_items, read_item, record, release, undo
 from curation.store.earlier import can_undo, said_in, said_of

@@ -14,7 +14,7 @@ import streamlit as st
 
 from app import data, exchange, parts, state
 from curation.errors import CurationError
-from curation.review.desk import identity_of
+from curation.review.messages import identity_of
 
 VIEWS = {
     "review": "Review",

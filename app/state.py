@@ -9,7 +9,8 @@ from typing import Any
 import streamlit as st
 
 from curation.review.cards import Card
-from curation.review.desk import Message, Outcome
+from curation.review.desk import Outcome
+from curation.review.messages import Message
 from curation.review.tiles import Tile
 
 KEPT_CARDS = 400

@@ -11,7 +11,8 @@ from curation.decisions import Action
 from curation.errors import NotFoundError, SettingsError, WorkspaceError
 from curation.review.actions import Context
 from curation.review.cards import Card, Member
-from curation.review.desk import Outcome, Pressed, identity_of, read_message, record_all
+from curation.review.desk import Outcome, record_all
+from curation.review.messages import Pressed, identity_of, read_message
 
 TAB, KEY = "a" * 32, "b" * 32
 
