@@ -253,10 +253,10 @@ def told(project: Project) -> Told:
     return found
 
 
-@st.cache_resource(show_spinner="Looking at the classes …", max_entries=2)
+@st.cache_resource(show_spinner=False, max_entries=2)
 def _told(_project: Project, room: str, run_id: str, version: str) -> Told:
     known = _project.annotations or Annotations.of_nothing()
-    return Told(ClassIndex(review.open_index(_project.run), known, _project.alone))
+    return Told(lambda: ClassIndex(review.open_index(_project.run), known, _project.alone))
 
 
 def as_said(

@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -138,18 +139,25 @@ class Said:
 class Told:
     """What of the annotations of each class has an answer, kept up to date decision by decision."""
 
-    def __init__(self, classes: ClassIndex) -> None:
-        self.classes, self.said = classes, Said()
+    def __init__(self, make: Callable[[], ClassIndex]) -> None:
+        self._make, self.said = make, Said()
+        self._fresh: set[str] = set()  # samples of which something was said since it was asked for
         self._of: dict[str, tuple[set[str], set[int]]] = {}  # annotations and findings, by sample
         self._lock = threading.Lock()
+
+    @cached_property
+    def classes(self) -> ClassIndex:
+        """Made when it is needed first: of a million boxes that takes a moment."""
+        return self._make()
 
     def update(self, read: Callable[[int], pd.DataFrame]) -> None:
         """Take what is new; read : the store's `decisions` after a decision_id."""
         with self._lock:
-            self._take(read(self.said.latest))
+            self._fresh |= self.said.take(read(self.said.latest))
 
-    def _take(self, rows: pd.DataFrame) -> None:
-        names = sorted(self.said.take(rows))
+    def _work(self) -> None:
+        names = sorted(self._fresh)
+        self._fresh.clear()
         missing = self.classes.missing_findings([name for name in names if self.said.parts.get(name)])
         for name in names:
             there = self.classes.annotations.of(name)
@@ -164,6 +172,7 @@ class Told:
             return self._answered()
 
     def _answered(self) -> Answered:
+        self._work()
         keys = (key for keys, _ in self._of.values() for key in keys)
         findings = (at for _, found in self._of.values() for at in found)
         return Answered(frozenset(self.said.decided), frozenset(keys), frozenset(findings))

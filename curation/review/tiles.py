@@ -64,15 +64,18 @@ class ClassIndex:
         rows, issues = annotations.rows, index.issues
         known = rows["sample_id"].isin(set(samples)).to_numpy() & (rows["annotation_id"] != "").to_numpy()
         given = rows.loc[known, ["sample_id", "annotation_id", "label"]].reset_index(drop=True)
-        about = issues.loc[issues["annotation_id"] != "", ["annotation_id", "given_label", "is_issue"]]
-        label = about["annotation_id"].map(given.drop_duplicates("annotation_id").set_index("annotation_id")["label"])
-        about = about[(about["given_label"] == "") | (about["given_label"] == label)]
-        first = about.assign(place=about.index).drop_duplicates("annotation_id").set_index("annotation_id")
         # Issues are in rank order, flagged ones first: the first row is the worst. What has none comes last.
-        place = given["annotation_id"].map(first["place"]).fillna(len(issues)).astype("int64")
-        flagged = given["annotation_id"].map(first["is_issue"]).fillna(False).astype(bool)
-        self._given = given.assign(place=place, flagged=flagged)
-        self._given = self._given.sort_values("place", kind="stable").reset_index(drop=True)
+        about = np.flatnonzero((issues["annotation_id"] != "").to_numpy())
+        at = pd.Index(given["annotation_id"]).get_indexer(issues["annotation_id"].iloc[about])
+        about, at = about[at >= 0], at[at >= 0]
+        said = issues["given_label"].to_numpy(dtype=object)[about]
+        fits = (said == "") | (said == given["label"].to_numpy(dtype=object)[at])
+        about, at = about[fits], at[fits]
+        place = np.full(len(given), len(issues), dtype=np.int64)
+        place[at[::-1]] = about[::-1]
+        flagged = np.append(issues["is_issue"].to_numpy(dtype=bool), False)[place]
+        order = np.argsort(place, kind="stable")
+        self._given = given.assign(place=place, flagged=flagged).iloc[order].reset_index(drop=True)
         adding = issues["issue"].isin(ADDING) & (issues["annotation_id"] == "") & (issues["suggestion"] != "")
         lacking = issues.loc[adding & issues["sample_id"].isin(set(samples)), ["sample_id", "suggestion", "is_issue"]]
         self._missing = lacking.rename(columns={"suggestion": "label", "is_issue": "flagged"})

@@ -36,7 +36,8 @@ class Desk(Place):
     def classes(self) -> Told:
         items = self.queue.items
         alone = items.loc[items["kind"] == "sample", "item_id"].tolist()
-        return Told(ClassIndex(review.open_index(self.run), self.queue.annotations, alone))
+        index, known = review.open_index(self.run), self.queue.annotations
+        return Told(lambda: ClassIndex(index, known, alone))
 
     def tiles(self, label: str, kind: str = GIVEN) -> list[Tile]:
         self.told.update(lambda since: store.decisions(self.engine, DATASET, since))
