@@ -25,8 +25,8 @@ CLASSES_SHOWN = 10
     group=WHAT,
     default="",
     metavar="SPLIT|FILE",
-    help="What the networks are asked about: a split, or a table of pictures and labels (default: test, else val, else "
-    "a fifth drawn by lot).",
+    help="What the networks are asked about: a split, or a table of pictures and labels, a row each (default: test, "
+    "else val, else a fifth drawn by lot).",
 )
 @option("--drop-overlap", group=WHAT, is_flag=True, help="Train without copies of the hold-out, instead of refusing.")
 @option(
@@ -62,6 +62,9 @@ def command(
     The same recipe is trained with the same seeds on both versions, on the first without its suspects, and on a
     placebo: the first with as many changes, drawn by lot. All are asked about one hold-out, of which nothing is trained
     on. The same command again goes on where a killed one was.
+
+    What decides is accuracy; of several labels per picture mean average precision; of boxes accuracy of naming what is
+    in them, or with --detector average precision.
     """
     from curation.datasets import find_dataset
     from curation.manifest.history import resolve
