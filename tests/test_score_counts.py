@@ -123,6 +123,10 @@ def test_a_decision_says_a_number_and_the_next_version_has_it(made):
     changes = json.loads(shown.output)
     lines = changes["changes"] if isinstance(changes, dict) else changes
     assert [line["change"] for line in lines] == ["add"] * 3
+    told = CliRunner().invoke(cli, ["diff", "v0001", "v0002", *run]).output
+    assert "3 labels added" in told
+    assert told.count("007.png") == 1
+    assert "3 x bar" in told
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def print_changes(changes: Sequence[Mapping[str, Any]], console: Console, listed
     console.print(Text(count_changes(changes), style="bold"))
     if not changes:
         return
-    rows = change_table(changes[:listed]).to_dict("records")
+    rows = _together(change_table(changes[:listed]).to_dict("records"))
     who = any(row["reviewer"] for row in rows)
     head = ["Change", "Picture", "From", "To", *(["Reviewer"] if who else [])]
     lines = []
@@ -41,6 +41,29 @@ def print_changes(changes: Sequence[Mapping[str, Any]], console: Console, listed
     console.print(drawn)
     if len(changes) > listed:
         console.print(Text(f"{len(changes) - listed:,} more: --top N, or --json for all", style="dim"))
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same label added to, or taken from, one picture several times, as counts change, in one row: `3 x cup`."""
+    found: list[dict[str, Any]] = []
+    times: list[int] = []
+    for row in rows:
+        what = row["change"].partition(" #")[0]
+        same = {"path": row["path"], "change": what, "reviewer": row["reviewer"]}
+        sides = {"before": row["before"], "after": row["after"]}
+        last = found[-1] if found and what in ("label added", "label removed") else {}
+        if last and all(last[name] == value for name, value in {**same, **sides}.items()):
+            times[-1] += 1
+            continue
+        found.append({**row, "change": what} if what in ("label added", "label removed") else dict(row))
+        found[-1]["which"] = row["change"]
+        times.append(1)
+    for row, count in zip(found, times, strict=True):
+        if count == 1:
+            row["change"] = row["which"]
+        else:
+            row |= {side: f"{count} x {row[side]}" for side in ("before", "after") if row[side]}
+    return found
 
 
 def _cell(text: str, cells: int = 20) -> str:
