@@ -246,8 +246,12 @@ def _boxes(
     expected = {SWAPPED: float(labels.wrong_prob.sum()), DOUBLED: float(spare.sum())}
     missed = _missed(flagged, boxes, place, settled) if predicted else _missed(flagged[:0], boxes, place, settled)
     if predicted:
-        expected |= {DROPPED: float(missed["prob"].sum()),
-                     SHIFTED: float((flagged["issue"] == "badly_located_box").sum())}  # fmt: skip
+        # Where few boxes are wrong, most of what a detector finds is a mistake of its own: no more of such a
+        # kind are believed in than of those that need none.
+        most = max(sum(expected.values()), 1.0)
+        missed["prob"] *= min(1.0, most / max(float(missed["prob"].sum()), 1e-9))
+        shifted = float((flagged["issue"] == "badly_located_box").sum())
+        expected |= {DROPPED: float(missed["prob"].sum()), SHIFTED: min(shifted, most)}
     belief = BoxBelief(boxes, labels, judged, spare, missed, expected, names)
 
     def make(rate: float, count: int, seed: int, sureness: float) -> Copy:
