@@ -11,9 +11,10 @@ from curation.scoring.set_quality import flag_below
 
 # A class has one step, "at least j", for each j up to this percentile of its counts, and at most so many steps.
 PERCENTILE, MOST_STEPS = 99.0, 32
-# Counts this near to each other, as a share of the spread of all counts of the class, the model tells of together: each
-# step is judged by itself, so that their differences jump from one count to the next.
-BLUR, LEAST_BLUR = 0.4, 0.2
+# Counts above 0 this near to each other, as a share of the spread of all counts of the class, the model tells of
+# together: each step is judged by itself, so that their differences jump from one count to the next. Whether there is
+# any it knows better than how many.
+BLUR, LEAST_BLUR = 0.7, 0.2
 # How a miscount falls: so much likelier by one than by two, and so on; this share anywhere; this share twice or half
 # as many, or none.
 NEARER, ANYWHERE, DOUBLED = 2.0, 0.2, 0.1
@@ -150,18 +151,21 @@ def _logs(pred_probs: np.ndarray, counts: Counts, k: int, rows: np.ndarray) -> n
     """(R, steps + 1) log-probabilities of 0, 1, ... "steps or more" of class k by the model.
 
     The steps come from models of their own and need not fall: the mean of the running minimum and, from behind, the
-    running maximum does.
+    running maximum does, kept below the first step as it is.
     """
     start, end = counts.ends[k : k + 2]
     at_least = np.asarray(pred_probs[rows, start:end], dtype=np.float64)
     low = np.minimum.accumulate(at_least, axis=1)
     high = np.maximum.accumulate(at_least[:, ::-1], axis=1)[:, ::-1]
     edge = np.ones((len(rows), 1))
-    prob = -np.diff(np.concatenate([edge, np.clip((low + high) / 2, 0, 1), 0 * edge], axis=1), axis=1)
+    falling = np.minimum((low + high) / 2, at_least[:, :1])
+    falling[:, 0] = at_least[:, 0]
+    prob = -np.diff(np.concatenate([edge, falling, 0 * edge], axis=1), axis=1)
     steps = int(counts.steps[k])
     width = max(BLUR * float(np.minimum(counts.given[counts.known, k], steps).std()), LEAST_BLUR)
     count = np.arange(steps + 1)
     blur = np.exp(-0.5 * ((count[:, None] - count) / width) ** 2)
+    blur[0, 1:] = blur[1:, 0] = 0.0
     return np.log(np.maximum(prob @ (blur / blur.sum(axis=1, keepdims=True)), 1e-7))
 
 

@@ -137,3 +137,16 @@ def test_a_finding_says_what_was_given_and_what_is_expected():
     facts = json.loads(first["evidence"])
     assert (facts["class"], facts["given"], facts["likely"]) == ("cola", 3, 1)
     assert explain(first).startswith("3 x “cola” given; the model expects 1 (on average ")
+
+
+def test_whether_there_is_any_is_known_better_than_how_many():
+    counts, probs, _, _ = world(wrong=0.02)
+    given = counts.given.copy()
+    probs[0, 3:] = 0.001  # none of the second class, whose counts spread widely
+    given[0, 1] = 1
+    probs[1, 3:] = [0.999] * 5 + [0.001] * 7  # five of it
+    given[1, 1] = 6
+    quality = judge_counts(probs, Counts(given, counts.steps), np.ones(probs.shape, bool))
+    assert quality.is_issue[0, 1]
+    assert quality.likely[0, 1] == 0
+    assert not quality.is_issue[1, 1]
