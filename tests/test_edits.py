@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.agreement import Claims, vote
@@ -176,6 +176,7 @@ def test_states_of_items_with_edits() -> None:
 ANY_NUMBER = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, 1e308, 5e-324])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(ANY_NUMBER, ANY_NUMBER, ANY_NUMBER, ANY_NUMBER), max_size=5))
 def test_the_digest_of_one_box_is_that_among_many(boxes: list[tuple[float, float, float, float]]) -> None:
     many = box_digests(np.array(boxes, dtype=np.float64).reshape(-1, 4))

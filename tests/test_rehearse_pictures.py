@@ -204,6 +204,7 @@ def test_with_predictions_dropped_and_shifted_boxes_are_planted_and_found(boxed:
     found = rehearse(workspace, dataset, replace(FAST, predictions=tmp_path / "results.json"))
     assert set(found.outcomes[0].kinds) == {SWAPPED, DOUBLED, DROPPED, SHIFTED}
     assert "--predictions FILE" not in " ".join(found.notes)
+    assert "the detector's word" in " ".join(found.notes)
     assert found.outcomes[0].points[-1].recall > 0.15
 
 

@@ -120,6 +120,11 @@ def _notes(
     basis: PictureBasis, settings: RehearsalSettings, made: float, predicted: Predictions | None
 ) -> list[str]:  # fmt: skip
     notes = [*basis.notes, *(predicted.notes if predicted else ())]
+    if predicted is not None:
+        notes.append(
+            "How many errors of each kind there are is only the detector's word, and its own mistakes look like errors: "
+            "where few boxes are wrong, trust the figures of each kind rather than those of all together."
+        )
     if settings.seeds < len(SURENESS):
         notes.append(
             f"{counted(settings.seeds, 'repetition shows', 'repetitions show')} too little of how much depends on the "

@@ -167,6 +167,7 @@ LINE = st.one_of(
 EDIT = st.lists(LINE, max_size=4)
 
 
+@settings(deadline=None)
 @given(ours=EDIT, theirs=EDIT)
 def test_sides_can_be_swapped_and_nothing_is_lost_that_only_one_did(ours: Any, theirs: Any) -> None:
     mine, other = changed(BASE, *ours), changed(BASE, *theirs)
@@ -188,6 +189,7 @@ def test_sides_can_be_swapped_and_nothing_is_lost_that_only_one_did(ours: Any, t
                     assert line["to"] == (there[0] if line["change"] == "relabel" else list(there[1]))
 
 
+@settings(deadline=None)
 @given(lines=EDIT)
 def test_three_ways_with_an_unchanged_side_give_the_other(lines: Any) -> None:
     side = changed(BASE, *lines)
