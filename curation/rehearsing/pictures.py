@@ -122,7 +122,7 @@ def _notes(
     notes = [*basis.notes, *(predicted.notes if predicted else ())]
     if predicted is not None:
         notes.append(
-            "How many errors of each kind there are is only the detector's word, and its own mistakes look like errors: "
+            "How many errors of each kind there are is only the detector's word, and its mistakes look like errors: "
             "where few boxes are wrong, trust the figures of each kind rather than those of all together."
         )
     if settings.seeds < len(SURENESS):
