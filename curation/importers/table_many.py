@@ -18,6 +18,7 @@ from curation.importers.table_file import Table
 from curation.importers.table_layout import Layout, counted_labels, flagged, read_count, read_labels
 from curation.wording import counted
 
+MOST_IN_ALL = 5_000_000  # labels that are there again, as numbers say; each is a row of its own
 _OWN = ("class_id", "class_ids", "hard", "sample_id", "attributes", FACTS)  # columns of our tables with a meaning here
 
 
@@ -58,6 +59,7 @@ class TableAdder:
         self.boxes = False
         self.found = 0
         self.task = ""
+        self._total = 0
 
     def add(self, table: Table, layout: Layout, folder: str = "", split: str = "", where: str = "") -> None:
         """Add one table.
@@ -96,6 +98,7 @@ class TableAdder:
             except ValueError as error:
                 self._builder.reject(path, f"{where} line {line}: {error}")
                 continue
+            self._count(len(labels) - len(set(labels)), table.place(row))
             group = table.columns[roles["group"]][row] if roles["group"] else ""
             named = canonical_split(table.columns[roles["split"]][row]) if roles["split"] else split
             facts = table.columns[FACTS][row] if own and FACTS in table.columns else None
@@ -136,6 +139,14 @@ class TableAdder:
         box = (x, y, a, b) if layout.sides else (x, y, a - x, b - y)
         attributes = table.columns["attributes"][row] if reading.own else reading.attributes(row)
         self._builder.annotate(picture, label, box, attributes, where, line)
+
+    def _count(self, again: int, place: str) -> None:
+        """Stop where numbers of a few bytes become more labels than memory holds."""
+        self._total += again
+        if self._total > MOST_IN_ALL:
+            raise LabelParseError(
+                f"{place}: with this row more than {MOST_IN_ALL:,} things are counted in all. Are these numbers counts?"
+            )
 
     def _labels(self, reading: _Reading, row: int) -> list[str]:
         """The labels of a row, one that counts several times as often.

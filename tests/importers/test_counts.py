@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.errors import SettingsError, SourceError
+from curation.errors import LabelParseError, SettingsError, SourceError
 from curation.importers import load
 from curation.records import Records
 from tests.importers.box_sets import picture, write
@@ -115,6 +115,15 @@ def test_what_is_no_count_costs_its_row_and_says_where(
     assert reason.startswith("labels.csv line 3: ")
     assert why in reason
     assert note_with(records, "1 entry was left out")
+
+
+def test_numbers_that_would_fill_the_memory_are_refused_where_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation.importers.table_many.MOST_IN_ALL", 24_996)
+    file = table(tmp_path, "image,cat,dog\n1.png,10000,9999\n2.png,5000,2\n3.png,1,1\n")
+    with pytest.raises(LabelParseError, match=r"labels\.csv, line 3: with this row more than 24,996 things"):
+        load(file, options=COUNTS)
 
 
 def test_texts_and_measurements_are_no_classes(tmp_path: Path) -> None:
