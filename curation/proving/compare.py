@@ -65,12 +65,12 @@ MEASURES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro F1",
     "micro_f1": "Micro F1",
-    "mean_average_precision": "Mean average precision",
-    "ap": "AP, IoU .5 to .95",
-    "ap50": "AP, IoU .5",
+    "mean_average_precision": "mAP",
+    "ap": "AP50-95",
+    "ap50": "AP50",
     "recall": "share of each class that is recognised",
     "average_precision": "average precision of each class",
-    "class_ap50": "AP of each class, IoU .5",
+    "class_ap50": "AP50 of each class",
 }
 
 

@@ -25,8 +25,8 @@ SUSPECTS = (
     "label_error", "swapped_box", "duplicate_box", "box_geometry", "missing_box", "spurious_box", "badly_located_box",
 )  # fmt: skip
 ASKED = (
-    "Average precision as COCO counts it: of finding each object of the hold-out, in its place and under its name; the "
-    "mean over the classes."
+    "Average precision as COCO counts it: of finding each object of the hold-out under its name, where the boxes share "
+    "half of what they cover (AP50), or 50 to 95 % of it (the mean, AP50-95); the mean over the classes."
 )
 
 

@@ -84,8 +84,8 @@ def contest(material: Material) -> Contest:
 
 
 ASKED = (
-    "Mean average precision asks how well each class's pictures are ranked; F1 counts yes and no at a threshold per "
-    "class, chosen on a fifth of what is trained on, that the network does not learn."
+    "Mean average precision (mAP) asks how well each class's pictures are ranked; F1 counts yes and no at a threshold "
+    "per class, chosen on a fifth of what is trained on, that the network does not learn."
 )
 
 

@@ -98,7 +98,7 @@ def points(change: Change) -> str:
 
 def lower(measure: str) -> str:
     """A measure's name inside of a sentence."""
-    return measure if measure.startswith("AP") else measure[0].lower() + measure[1:]
+    return measure if measure[1:2].isupper() else measure[0].lower() + measure[1:]
 
 
 def _spans(changes: Iterable[Change]) -> Sequence[tuple[float, float, float]]:

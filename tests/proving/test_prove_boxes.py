@@ -245,7 +245,7 @@ def test_the_commands_of_a_detector(few: Made, tmp_path: Path) -> None:
     command = ["retrain", "--version", "v1", "--detector", "1", "--holdout", str(truth), "--mode", "compact"]
     done = CliRunner().invoke(cli, [*command, "--output", model, *common])
     assert done.exit_code == 0, done.output
-    assert "AP, IoU .5 to .95" in " ".join(done.output.split())
+    assert "AP50-95" in " ".join(done.output.split())
     pictures = str(read_root(workspace))
     done = CliRunner().invoke(cli, ["predict", model, pictures, "--output", str(output), *common])
     assert done.exit_code == 0, done.output

@@ -201,7 +201,7 @@ def test_a_network_names_new_pictures_with_the_thresholds_that_it_was_written_wi
     assert facts["metrics"]["mean_average_precision"] > 0.9
     assert len(facts["scale"]["threshold"]) == 3
     assert json.loads((output / "model.json").read_text()) == facts
-    assert "Mean average precision" in (output / "README.md").read_text()
+    assert "mAP" in (output / "README.md").read_text()
     rng, true, names = np.random.default_rng(5), [], []
     for number in range(30):
         true.append([name for name in KINDS if rng.random() < 0.5])
@@ -225,12 +225,12 @@ def test_the_commands_say_it_all_and_what_was_predicted_can_be_scored(made: Made
     done = CliRunner().invoke(cli, ["prove", "--before", "v1", "--after", "v2", "--seeds", "1", *common])
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
-    assert "The change is that of mean average precision." in said
+    assert "The change is that of mAP." in said
     assert "v0001, placebo" in said
     model = str(tmp_path / "model")
     done = CliRunner().invoke(cli, ["retrain", "--output", model, *common])
     assert done.exit_code == 0, done.output
-    assert "Mean average precision" in done.output
+    assert "mAP" in done.output
     for number in range(12):
         Image.fromarray(picture(KINDS[: number % 3], 50 + number)).save(tmp_path / f"new{number}.png")
     output, where = tmp_path / "seen.csv", ["--workspace", str(workspace)]
