@@ -33,6 +33,12 @@ TINY: dict[str, Any] = {"mode": "compact", "size_px": 32, "device": "cpu", "dete
 Made = tuple[Path, Dataset, Path]
 
 
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detectors see an eighth of the pixels: what they find is not asked here."""
+    monkeypatch.setattr("curation.training.detector.SIDE_PX", 112)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """v0001 with most discs called squares, v0002 with all right; a table of the truth of 24 of 60 slides."""
