@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from curation.cli import cli
-from curation.errors import SettingsError
 from curation.explain import explain
 from curation.importers import ImportOptions
 from curation.score import ScoreSettings, score
@@ -104,16 +103,9 @@ def test_every_row_is_explained_and_every_command_reads_the_run(made):
     said = [explain(row) for row in run.issues().to_dict("records")]
     assert not any("Found to be" in sentence for sentence in said)
     assert any(sentence.startswith("Not labelled “dot”") for sentence in said)
-    for words in (["issues"], ["issues", "--json"], ["report"], ["queue"], ["status"]):
+    for words in (["issues"], ["issues", "--json"], ["report"], ["queue"], ["status"], ["estimate"]):
         result = CliRunner().invoke(cli, [*words, "--workspace", str(base / "ws")])
         assert result.exit_code == 0, (words, result.output, result.exception)
-
-
-@pytest.mark.parametrize("words", [["estimate"], ["audit"]])
-def test_what_counts_single_labels_says_that_it_cannot_count_these(made, words):
-    result = CliRunner().invoke(cli, [*words, "--workspace", str(made[1] / "ws")])
-    assert isinstance(result.exception, SettingsError)
-    assert "is of a multi-label set" in str(result.exception)
 
 
 def test_copies_with_other_labels_conflict_and_the_evidence_names_them(tmp_path):
