@@ -54,7 +54,8 @@ def test_a_workspace_that_is_no_folder_is_refused_before_anything_is_read(places
 
 @pytest.mark.parametrize("name", NO_FOLDERS, ids=lambda name: name[:8])
 @pytest.mark.usefixtures("offline")
-def test_doctor_says_that_a_workspace_is_no_folder(places: Path, name: str) -> None:
+def test_doctor_says_that_a_workspace_is_no_folder(places: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LOW_DISK_BYTES", 0)  # a full disk of the machine is another problem
     found = doctor.inspect(places / name)
     assert len(found["problems"]) == 1
     assert "workspace" in found["problems"][0]
