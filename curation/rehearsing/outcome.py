@@ -122,7 +122,7 @@ class Rehearsal:
         numbers = {
             name: getattr(self, name) for name in ("labels", "rate", "rate_range", "rate_from", "reviewed", "planted")
         }
-        return plain(
+        found: dict[str, Any] = plain(
             {
                 "dataset": self.dataset,
                 "run_id": self.run_id,
@@ -135,7 +135,8 @@ class Rehearsal:
                 "notes": self.notes,
                 "folder": str(self.folder),
             }
-        )  # type: ignore[no-any-return]
+        )
+        return found
 
 
 def settings_of(recipe: str, run: dict[str, Any], settings: RehearsalSettings) -> TrainingSettings:

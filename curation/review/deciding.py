@@ -206,9 +206,9 @@ class Subject:
             if boxed != (self.task == "detection"):
                 raise SettingsError("What is added here needs a box: --add LABEL=X,Y,W,H." if not boxed else
                                     "Labels of this data set have no boxes.")  # fmt: skip
-            has = isinstance(value, Mapping) and any(one.label == value.get("label") for one in there)
-            if has and not boxed:
-                raise SettingsError(f"{path} has the label {value['label'][:100]!r} already.")  # type: ignore[index]
+            label = value.get("label") if isinstance(value, Mapping) else None
+            if not boxed and any(one.label == label for one in there):
+                raise SettingsError(f"{path} has the label {str(label)[:100]!r} already.")
             key = new_annotation_id(sample_id, action_id, place)
             return {"change": kind, "annotation_id": key, "from": None, "to": value}
         one = _named(str(line.get("annotation", "")), sample_id, there, path)
